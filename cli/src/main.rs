@@ -1,0 +1,2 @@
+//! hark: chat from a terminal or a script.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The Hark client SDK.

@@ -1,0 +1,1 @@
+//! The thinking of the Hark server: pure machines, ports and memory adapters.

@@ -1,0 +1,2 @@
+//! harkd: the Hark server.
+fn main() {}

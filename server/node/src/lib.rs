@@ -1,0 +1,1 @@
+//! The Hark server as a library.

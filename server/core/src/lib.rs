@@ -1,1 +1,14 @@
-//! The thinking of the Hark server: pure machines, ports and memory adapters.
+//! The thinking of the Hark server: who may do what, in which order, and what is sent to whom.
+//!
+//! Everything here is a value or a machine: time, ids and chance are arguments, nothing waits, logs or spawns.
+//! What must be remembered goes through the [`ports`]; `memory` implements them for tests, and `testkit` holds
+//! the suites that every implementation has to pass.
+
+pub mod limits;
+pub mod memory;
+pub mod ports;
+pub mod refusal;
+pub mod testkit;
+
+pub use limits::Limits;
+pub use refusal::Refusal;

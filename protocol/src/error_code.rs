@@ -89,6 +89,19 @@ impl ErrorCode {
         if self.0 < 0x0100 { Scope::CONNECTION } else { Scope::REQUEST }
     }
 
+    /// Whether the login outlives the error: the client may come back with the same device token and go on from
+    /// its positions. Not where it would only meet the same end.
+    pub fn allows_resume(self) -> bool {
+        !matches!(
+            self,
+            ErrorCode::BAD_MAGIC
+                | ErrorCode::BAD_VERSION
+                | ErrorCode::VERSION_UNSUPPORTED
+                | ErrorCode::TOO_MANY_AUTH_TRIES
+                | ErrorCode::ACCOUNT_DISABLED
+        )
+    }
+
     /// Whether the same thing, done again later, may succeed.
     pub fn is_retryable(self) -> bool {
         matches!(

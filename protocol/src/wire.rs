@@ -4,7 +4,7 @@
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
-use crate::FrameType;
+use crate::{ErrorCode, FrameType};
 
 /// A value with one layout on the wire.
 pub trait Wire: Sized {
@@ -87,6 +87,24 @@ pub enum DecodeError {
     /// The type code names no payload of this version.
     #[error("frame type {0} is unknown")]
     UnknownType(FrameType),
+}
+
+impl DecodeError {
+    /// What the peer is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            DecodeError::UnknownType(_) => ErrorCode::UNKNOWN_TYPE,
+            DecodeError::UnknownCriticalExtension(_) => ErrorCode::UNSUPPORTED,
+            DecodeError::Short { .. }
+            | DecodeError::NotUtf8
+            | DecodeError::BadText(_)
+            | DecodeError::AboveMaximum { .. }
+            | DecodeError::BadFlag(_)
+            | DecodeError::ZeroClientId
+            | DecodeError::BadEnclosedFrame(_)
+            | DecodeError::TrailingBytes(_) => ErrorCode::MALFORMED,
+        }
+    }
 }
 
 /// A cursor over one payload that can neither read past it nor allocate from a peer's count.

@@ -19,25 +19,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod admin;
-pub mod bounded;
-pub mod capability;
-#[cfg(feature = "codec")]
-pub mod codec;
-pub mod connection;
-pub mod ephemeral;
-pub mod error_code;
+pub mod header;
 pub mod frame;
 pub mod frame_type;
-pub mod header;
-pub mod ids;
-pub mod kind;
-pub mod limits;
-pub mod log;
-pub mod open;
-pub mod rooms;
-pub mod text;
 pub mod wire;
+pub mod open;
+pub mod ids;
+pub mod text;
+pub mod bounded;
+pub mod kind;
+pub mod error_code;
+pub mod capability;
+pub mod limits;
+pub mod connection;
+pub mod rooms;
+pub mod log;
+pub mod ephemeral;
+pub mod admin;
+#[cfg(feature = "codec")]
+pub mod codec;
 
 pub use admin::*;
 pub use bounded::{Blob, List, OutOfBounds};
@@ -49,7 +49,7 @@ pub use frame::{EncodedFrame, Frame, FrameError, RawFrame, encode_into};
 pub use frame_type::FrameType;
 pub use header::{HEADER_BYTES, Header, MAGIC, VERSION};
 pub use ids::*;
-pub use kind::Kind;
+pub use kind::{InviteBody, JoinBody, KickBody, Kind, RoleBody, TopicBody};
 pub use limits::LimitId;
 pub use log::*;
 pub use rooms::*;

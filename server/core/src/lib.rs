@@ -4,11 +4,22 @@
 //! What must be remembered goes through the [`ports`]; `memory` implements them for tests, and `testkit` holds
 //! the suites that every implementation has to pass.
 
-pub mod limits;
-pub mod memory;
-pub mod ports;
+pub mod session;
+pub mod outstanding;
+pub mod room;
+pub mod authz;
+pub mod tail;
+pub mod delivery;
+pub mod subscription;
+pub mod cursor_book;
+pub mod rate;
 pub mod refusal;
+pub mod close_reason;
+pub mod limits;
+pub mod ports;
+pub mod memory;
 pub mod testkit;
 
+pub use close_reason::CloseReason;
 pub use limits::Limits;
 pub use refusal::Refusal;

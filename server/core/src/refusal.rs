@@ -1,20 +1,20 @@
 //! Why a request is not carried out: one variant for each rule, and one table from rule to wire code.
 
-use hark_protocol::{ErrorCode, LimitId};
+use hark_protocol::{DecodeError, ErrorCode, LimitId};
 use thiserror::Error;
 
 /// This request is not carried out, nothing has changed, and the connection lives.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// The payload breaks a rule of its fields.
+    /// The request breaks a rule.
     #[error("{0}")]
     Malformed(&'static str),
     /// A value or an extension that this server does not know.
     #[error("{0}")]
     Unsupported(&'static str),
-    /// The type code is critical and unknown.
-    #[error("this server does not know frame type {0:#06x}")]
-    UnknownType(u16),
+    /// The payload can not be read.
+    #[error(transparent)]
+    Unreadable(#[from] DecodeError),
     /// Name and secret do not fit; which of them is never said.
     #[error("name or secret is wrong")]
     AuthFailed,
@@ -82,7 +82,7 @@ impl Refusal {
         match self {
             Refusal::Malformed(_) => ErrorCode::MALFORMED,
             Refusal::Unsupported(_) => ErrorCode::UNSUPPORTED,
-            Refusal::UnknownType(_) => ErrorCode::UNKNOWN_TYPE,
+            Refusal::Unreadable(error) => error.code(),
             Refusal::AuthFailed => ErrorCode::AUTH_FAILED,
             Refusal::Unauthenticated => ErrorCode::UNAUTHENTICATED,
             Refusal::Forbidden(_) => ErrorCode::FORBIDDEN,

@@ -1,0 +1,90 @@
+//! The cursor book: acknowledgements of durable subscriptions that have not been flushed to the store yet.
+
+use std::collections::BTreeMap;
+
+use hark_protocol::{DeviceId, RoomId};
+
+use crate::ports::Cursor;
+
+/// The highest cursor of each device and room since the last flush. What the store holds is a lower bound of
+/// what is in here.
+#[derive(Debug, Default)]
+pub struct CursorBook {
+    moved: BTreeMap<(DeviceId, RoomId), Cursor>,
+}
+
+impl CursorBook {
+    /// Notes that a device has acknowledged a room up to a cursor. Within one epoch it never moves back.
+    pub fn move_to(&mut self, device: DeviceId, room: RoomId, cursor: Cursor) {
+        let entry = self.moved.entry((device, room)).or_insert(cursor);
+        if entry.epoch != cursor.epoch || entry.seq < cursor.seq {
+            *entry = cursor;
+        }
+    }
+
+    /// The cursor that waits to be flushed.
+    pub fn get(&self, device: DeviceId, room: RoomId) -> Option<Cursor> {
+        self.moved.get(&(device, room)).copied()
+    }
+
+    /// Everything that has moved, to be saved. If saving fails, [`CursorBook::put_back`] it.
+    pub fn take(&mut self) -> Vec<(DeviceId, RoomId, Cursor)> {
+        std::mem::take(&mut self.moved)
+            .into_iter()
+            .map(|((device, room), cursor)| (device, room, cursor))
+            .collect()
+    }
+
+    /// Puts back what could not be saved; what has moved on meanwhile stays where it is.
+    pub fn put_back(&mut self, cursors: Vec<(DeviceId, RoomId, Cursor)>) {
+        for (device, room, cursor) in cursors {
+            self.moved.entry((device, room)).or_insert(cursor);
+        }
+    }
+
+    /// Forgets a device.
+    pub fn forget(&mut self, device: DeviceId) {
+        self.moved.retain(|(of, _), _| *of != device);
+    }
+
+    /// Whether there is nothing to flush.
+    pub fn is_empty(&self) -> bool {
+        self.moved.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hark_protocol::{Epoch, Seq};
+
+    const KEY: (DeviceId, RoomId) = (DeviceId(1), RoomId(2));
+
+    fn cursor(epoch: u64, seq: u64) -> Cursor {
+        Cursor { epoch: Epoch(epoch), seq: Seq(seq) }
+    }
+
+    #[test]
+    fn only_the_highest_is_kept_within_an_epoch() {
+        let mut book = CursorBook::default();
+        for (epoch, seq, expected) in [(1, 5, (1, 5)), (1, 3, (1, 5)), (1, 8, (1, 8)), (2, 1, (2, 1))] {
+            book.move_to(KEY.0, KEY.1, cursor(epoch, seq));
+            assert_eq!(book.get(KEY.0, KEY.1), Some(cursor(expected.0, expected.1)));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_saved_is_tried_again_unless_it_moved_on() {
+        let mut book = CursorBook::default();
+        book.move_to(KEY.0, KEY.1, cursor(1, 5));
+        let taken = book.take();
+        assert!(book.is_empty());
+        book.put_back(taken.clone());
+        assert_eq!(book.take(), taken);
+        book.move_to(KEY.0, KEY.1, cursor(1, 9));
+        book.put_back(taken);
+        assert_eq!(book.get(KEY.0, KEY.1), Some(cursor(1, 9)));
+        book.forget(KEY.0);
+        assert!(book.is_empty());
+    }
+}

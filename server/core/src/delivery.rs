@@ -1,0 +1,384 @@
+//! Delivery to one connection: all its subscriptions, which of them have news, and what is written next.
+//!
+//! The state of one subscription in here:
+//!
+//! ```text
+//!           hint, ACK, tick                 tail reaches back to next
+//!   quiet ──────────────────▶ dirty ──────────────────────────────────▶ written, dirty again if more is left
+//!     ▲                         │
+//!     │ head or credit reached  │ it does not                 read
+//!     └─────────────────────────┼──────────────▶ fetching ──────────▶ dirty
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use hark_protocol::{
+    AccountId, Ack, Correlation, EncodedFrame, EndReason, Event, Gap, GapReason, Head, KickBody, Kind,
+    Payload, RawFrame, Replayed, RoomId, Seq, SubscriptionEnded, Wire, encode_into,
+};
+
+use crate::outstanding::Progress;
+use crate::ports::{Budget, Stored};
+use crate::room::Room;
+use crate::subscription::{BeyondSent, Subscription};
+use crate::tail::Removal;
+
+/// Events written for one room before the next one has its turn.
+const TURN_EVENTS_MAX: u64 = 64;
+
+/// Bytes read from the store at once for one subscription.
+const FETCH_BYTES_MAX: usize = 128 * 1024;
+
+/// Access to a room that others change.
+pub trait RoomHandle {
+    /// Looks at the room as it is now. Must not wait and must not call back into the delivery.
+    fn with<R>(&self, look: impl FnOnce(&Room) -> R) -> R;
+}
+
+/// A read from the store that a subscription needs, because the room's tail does not reach back to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The room.
+    pub room: RoomId,
+    /// Which subscription of the connection, so that the result of an older one is not taken for its own.
+    pub generation: u64,
+    /// The first event wanted.
+    pub from: Seq,
+    /// How much.
+    pub budget: Budget,
+}
+
+/// What a round of writing came to.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Events written.
+    pub events: u64,
+    /// Reads that have to be made before their subscriptions can go on.
+    pub fetches: Vec<Fetch>,
+    /// Rooms whose subscription has ended.
+    pub ended: Vec<RoomId>,
+}
+
+#[derive(Debug)]
+struct Entry<H> {
+    handle: H,
+    subscription: Subscription,
+    generation: u64,
+    is_dirty: bool,
+    is_fetching: bool,
+    head_told: Seq,
+}
+
+/// Every subscription of one connection.
+#[derive(Debug)]
+pub struct Delivery<H> {
+    account: AccountId,
+    window: u64,
+    in_flight: u64,
+    generations: u64,
+    entries: BTreeMap<RoomId, Entry<H>>,
+    dirty: VecDeque<RoomId>,
+}
+
+/// How a turn of one subscription went.
+enum Turn {
+    /// It has caught up or is out of credit.
+    Quiet,
+    /// There is more to write.
+    More,
+    /// It needs the store.
+    Fetch,
+    /// The account was removed.
+    Ended(EndReason),
+}
+
+impl<H: RoomHandle> Delivery<H> {
+    /// No subscriptions yet; at most `window` events in flight in all.
+    pub fn new(account: AccountId, window: u32) -> Delivery<H> {
+        Delivery {
+            account,
+            window: u64::from(window),
+            in_flight: 0,
+            generations: 0,
+            entries: BTreeMap::new(),
+            dirty: VecDeque::new(),
+        }
+    }
+
+    /// Adds a subscription, in the place of the one to that room if there is any.
+    pub fn insert(&mut self, room: RoomId, handle: H, subscription: Subscription) {
+        self.remove(room);
+        self.generations += 1;
+        let generation = self.generations;
+        let head_told = Seq::ZERO;
+        let entry =
+            Entry { handle, subscription, generation, is_dirty: false, is_fetching: false, head_told };
+        self.entries.insert(room, entry);
+        self.hint(room);
+    }
+
+    /// Ends a subscription, and hands back what it held on to.
+    pub fn remove(&mut self, room: RoomId) -> Option<(H, Subscription)> {
+        let entry = self.entries.remove(&room)?;
+        self.in_flight -= entry.subscription.in_flight();
+        Some((entry.handle, entry.subscription))
+    }
+
+    /// How many subscriptions there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The subscription to that room.
+    pub fn get(&self, room: RoomId) -> Option<&Subscription> {
+        self.entries.get(&room).map(|entry| &entry.subscription)
+    }
+
+    /// The rooms that are followed, with what gives access to them.
+    pub fn rooms(&self) -> impl Iterator<Item = (RoomId, &H)> {
+        self.entries.iter().map(|(room, entry)| (*room, &entry.handle))
+    }
+
+    /// The room may have news. A hint too many costs a look, a hint too few costs time until the next
+    /// [`Delivery::recheck`]; neither costs an event.
+    pub fn hint(&mut self, room: RoomId) {
+        if let Some(entry) = self.entries.get_mut(&room)
+            && !entry.is_dirty
+            && !entry.is_fetching
+        {
+            entry.is_dirty = true;
+            self.dirty.push_back(room);
+        }
+    }
+
+    /// Compares every cursor with its room's head, in case a hint was lost.
+    pub fn recheck(&mut self) {
+        let behind = |entry: &Entry<H>| entry.subscription.next() <= entry.handle.with(Room::head);
+        let rooms: Vec<RoomId> =
+            self.entries.iter().filter(|(_, entry)| behind(entry)).map(|(room, _)| *room).collect();
+        rooms.into_iter().for_each(|room| self.hint(room));
+    }
+
+    /// Whether a round would find something to look at.
+    pub fn has_news(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Takes an ACK; true if it moved the subscription. One for a room that is not followed, or of another
+    /// incarnation of its log, is passed over: it may have crossed the subscription's end.
+    ///
+    /// # Errors
+    /// [`BeyondSent`], after which the peer's count can not be trusted.
+    pub fn on_ack(&mut self, ack: &Ack) -> Result<bool, BeyondSent> {
+        let Some(entry) = self.entries.get_mut(&ack.room) else { return Ok(false) };
+        if entry.subscription.epoch() != ack.epoch {
+            return Ok(false);
+        }
+        let before = entry.subscription.acked();
+        let had_credit = self.in_flight < self.window;
+        self.in_flight -= entry.subscription.on_ack(ack.seq)?;
+        let moved = entry.subscription.acked() > before;
+        if had_credit {
+            self.hint(ack.room);
+        } else {
+            self.recheck(); // the connection's window held back rooms that nobody will hint at again
+        }
+        Ok(moved)
+    }
+
+    /// Writes events behind `out` until it holds `bytes_max`, or nothing is left to write.
+    pub fn round(&mut self, bytes_max: usize, out: &mut Vec<u8>) -> Round {
+        let mut round = Round::default();
+        while out.len() < bytes_max {
+            let Some(room) = self.dirty.pop_front() else { break };
+            let Some(entry) = self.entries.get_mut(&room) else { continue };
+            entry.is_dirty = false;
+            let credit = self.window.saturating_sub(self.in_flight);
+            let before = entry.subscription.in_flight();
+            let turn = entry.turn(room, self.account, credit, out);
+            let sent = entry.subscription.in_flight() - before;
+            self.in_flight += sent;
+            round.events += sent;
+            match turn {
+                Turn::Quiet => {}
+                Turn::More => self.hint(room),
+                Turn::Fetch => round.fetches.push(entry.fetch(room, credit - sent)),
+                Turn::Ended(reason) => {
+                    entry.write_ended(room, reason, out);
+                    round.ended.push(room);
+                }
+            }
+        }
+        round
+    }
+
+    /// Takes what a [`Fetch`] has read. An empty or failed read is tried again at the next recheck.
+    pub fn fetched(&mut self, fetch: &Fetch, read: Vec<Stored>) {
+        let Some(entry) = self.entries.get_mut(&fetch.room) else { return };
+        if entry.generation != fetch.generation {
+            return;
+        }
+        entry.is_fetching = false;
+        let has_any = !read.is_empty();
+        entry.subscription.keep_stored(read);
+        if has_any {
+            self.hint(fetch.room);
+        }
+    }
+
+    /// Writes a HEAD for every subscription that is out of credit and whose room has moved on since the last.
+    /// Returns how many lag.
+    pub fn tell_heads(&mut self, out: &mut Vec<u8>) -> usize {
+        let connection_credit = self.window.saturating_sub(self.in_flight);
+        let mut lagging = 0;
+        for (room, entry) in &mut self.entries {
+            let head = entry.handle.with(Room::head);
+            let subscription = &entry.subscription;
+            if subscription.next() > head || subscription.credit().min(connection_credit) > 0 {
+                continue;
+            }
+            lagging += 1;
+            if entry.head_told < head {
+                entry.head_told = head;
+                let behind = head.0 - subscription.sent().0;
+                let notice = Head { room: *room, epoch: subscription.epoch(), head, behind };
+                encode_into(Correlation::NONE, &notice, out);
+            }
+        }
+        lagging
+    }
+}
+
+impl<H: RoomHandle> Progress for Delivery<H> {
+    /// For each live subscription that is behind, the head as it is now.
+    fn targets(&self) -> Vec<(RoomId, Seq)> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| entry.subscription.is_live())
+            .map(|(room, entry)| (*room, entry.handle.with(Room::head)))
+            .filter(|(room, head)| !self.has_reached(*room, *head))
+            .collect()
+    }
+
+    fn has_reached(&self, room: RoomId, seq: Seq) -> bool {
+        let Some(entry) = self.entries.get(&room) else { return true };
+        let credit = entry.subscription.credit().min(self.window.saturating_sub(self.in_flight));
+        entry.subscription.next() > seq || credit == 0
+    }
+}
+
+impl<H: RoomHandle> Entry<H> {
+    /// Writes what one turn allows.
+    fn turn(&mut self, room: RoomId, account: AccountId, connection_credit: u64, out: &mut Vec<u8>) -> Turn {
+        let Entry { handle, subscription, .. } = self;
+        let credit = connection_credit.min(subscription.credit()).min(TURN_EVENTS_MAX);
+        let turn = match subscription.has_stored() {
+            true => write_stored(room, account, subscription, credit, out),
+            false => handle.with(|state| write_tail(state, account, subscription, credit, out)),
+        };
+        if let Some(seq) = subscription.take_replayed() {
+            encode_into(Correlation::NONE, &Replayed { room, epoch: subscription.epoch(), seq }, out);
+        }
+        turn
+    }
+
+    fn fetch(&mut self, room: RoomId, connection_credit: u64) -> Fetch {
+        self.is_fetching = true;
+        let events = usize::try_from(connection_credit.min(self.subscription.credit())).unwrap_or(usize::MAX);
+        let budget = Budget { events, bytes: FETCH_BYTES_MAX };
+        Fetch { room, generation: self.generation, from: self.subscription.next(), budget }
+    }
+
+    fn write_ended(&self, room: RoomId, reason: EndReason, out: &mut Vec<u8>) {
+        let (epoch, seq) = (self.subscription.epoch(), self.subscription.sent());
+        encode_into(Correlation::NONE, &SubscriptionEnded { room, epoch, seq, reason }, out);
+    }
+}
+
+/// Writes events from the room's tail.
+fn write_tail(
+    state: &Room,
+    account: AccountId,
+    subscription: &mut Subscription,
+    credit: u64,
+    out: &mut Vec<u8>,
+) -> Turn {
+    let row = state.row();
+    if subscription.next() < row.first && subscription.next() <= row.head {
+        write_gap(row.id, subscription, row.first.previous(), GapReason::RETENTION, out);
+    }
+    if subscription.next() > row.head || credit == 0 {
+        return Turn::Quiet;
+    }
+    let Some(events) = state.tail().from(subscription.next()) else { return Turn::Fetch };
+    for (seq, event) in events.take(usize::try_from(credit).unwrap_or(usize::MAX)) {
+        write_event(&event.frame, subscription, out);
+        if let Some(removal) = event.removes
+            && removal.account == account
+            && subscription.is_ended_by(seq)
+        {
+            return Turn::Ended(removal.reason);
+        }
+    }
+    if subscription.next() <= row.head { Turn::More } else { Turn::Quiet }
+}
+
+/// Writes events that were read from the store.
+fn write_stored(
+    room: RoomId,
+    account: AccountId,
+    subscription: &mut Subscription,
+    credit: u64,
+    out: &mut Vec<u8>,
+) -> Turn {
+    for _ in 0..credit {
+        let Some(stored) = subscription.take_stored() else { break };
+        match stored {
+            Stored::Damaged { seq } => write_gap(room, subscription, seq, GapReason::DAMAGED, out),
+            Stored::Event { seq, frame } => {
+                write_event(&frame, subscription, out);
+                if let Some(removal) = removal(&frame)
+                    && removal.account == account
+                    && subscription.is_ended_by(seq)
+                {
+                    return Turn::Ended(removal.reason);
+                }
+            }
+        }
+    }
+    if credit == 0 { Turn::Quiet } else { Turn::More }
+}
+
+fn write_event(frame: &EncodedFrame, subscription: &mut Subscription, out: &mut Vec<u8>) {
+    out.extend_from_slice(frame.as_slice());
+    subscription.on_sent();
+}
+
+fn write_gap(room: RoomId, subscription: &mut Subscription, to: Seq, reason: GapReason, out: &mut Vec<u8>) {
+    let gap = Gap { room, epoch: subscription.epoch(), from: subscription.next(), to, reason };
+    encode_into(Correlation::NONE, &gap, out);
+    subscription.on_gap(to);
+}
+
+/// Whom a stored event removes from its room.
+fn removal(frame: &EncodedFrame) -> Option<Removal> {
+    let event = decode_event(frame.to_bytes())?;
+    match event.kind {
+        Kind::LEAVE => Some(Removal { account: event.author, reason: EndReason::LEFT }),
+        Kind::KICK => {
+            let body = KickBody::take(&mut hark_protocol::Reader::new(event.body.into_bytes())).ok()?;
+            Some(Removal { account: body.account, reason: EndReason::KICKED })
+        }
+        _ => None,
+    }
+}
+
+fn decode_event(bytes: Bytes) -> Option<Event> {
+    Event::decode(RawFrame::from_stored(bytes).ok()?.payload()).ok()
+}

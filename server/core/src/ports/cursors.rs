@@ -21,7 +21,8 @@ pub trait CursorStore: Send + Sync + 'static {
     /// [`StoreError`].
     fn cursor(&self, device: DeviceId, room: RoomId) -> Result<Option<Cursor>, StoreError>;
 
-    /// Stores cursors; within one epoch a stored cursor never moves back.
+    /// Stores cursors; within one epoch a stored cursor never moves back. One whose device has been forgotten
+    /// is passed over.
     ///
     /// # Errors
     /// [`StoreError`]: none of them was stored.

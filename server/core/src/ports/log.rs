@@ -22,7 +22,9 @@ pub trait LogStore: Send + 'static {
     ///
     /// A draft that creates: if the name is taken, the draft is looked up in that room as above, and is
     /// `Duplicate`, `Conflict` or, with an unknown identity, `Refused(NameTaken)`; for a direct room that
-    /// exists the answer is always a `Duplicate` of the author's join event.
+    /// exists the answer is always a `Duplicate` of the author's join event. If the name is free, `Append` makes
+    /// the room: its events are the members' joins, whatever kind, body and change the proposal names, and the
+    /// draft's client id stands for each of them, so that no author has two events of one identity.
     ///
     /// # Errors
     /// [`StoreError`]: no draft of the group has changed anything.

@@ -1,0 +1,221 @@
+//! Describing a client: where the server is, how it is recognised, who logs in and how the client behaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hark_protocol::limits::AGENT_BYTES_MAX;
+use hark_protocol::{Line, PresenceMode};
+use rustls::pki_types::ServerName;
+
+use crate::address::Address;
+use crate::client::Client;
+use crate::credentials::Credentials;
+use crate::dial::Dialer;
+use crate::driver;
+use crate::entropy::{Entropy, Ids, OsEntropy};
+use crate::error::{ConnectError, ConnectErrorKind, Error, RegisterError};
+use crate::options::{Offline, Reconnect};
+use crate::probe::Probe;
+use crate::session::Config;
+use crate::tls::{self, Trust};
+use crate::transport::{Connector, TcpConnector};
+
+/// A client that is yet to be connected. Made by [`Client::builder`].
+#[derive(Clone)]
+#[must_use = "nothing happens before connect()"]
+pub struct ClientBuilder<C = TcpConnector> {
+    address: String,
+    trust: Trust,
+    server_name: Option<String>,
+    credentials: Option<Credentials>,
+    presence: PresenceMode,
+    offline: Offline,
+    reconnect: Reconnect,
+    connect_timeout: Duration,
+    window: u32,
+    agent: String,
+    entropy: Arc<dyn Entropy>,
+    connector: Arc<C>,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(address: String) -> ClientBuilder {
+        ClientBuilder {
+            address,
+            trust: Trust::default(),
+            server_name: None,
+            credentials: None,
+            presence: PresenceMode::HIDDEN,
+            offline: Offline::default(),
+            reconnect: Reconnect::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+            window: WINDOW,
+            agent: concat!("hark-sdk/", env!("CARGO_PKG_VERSION")).to_owned(),
+            entropy: Arc::new(OsEntropy),
+            connector: Arc::new(TcpConnector),
+        }
+    }
+}
+
+impl<C: Connector> ClientBuilder<C> {
+    /// How the server is recognised; by the operating system's authorities unless told otherwise.
+    pub fn trust(self, trust: Trust) -> Self {
+        ClientBuilder { trust, ..self }
+    }
+
+    /// The name that the server's certificate must be for; the address's host unless told otherwise.
+    pub fn server_name(self, name: impl Into<String>) -> Self {
+        ClientBuilder { server_name: Some(name.into()), ..self }
+    }
+
+    /// Who logs in, and with what.
+    pub fn credentials(self, credentials: Credentials) -> Self {
+        ClientBuilder { credentials: Some(credentials), ..self }
+    }
+
+    /// Whether the connection counts for the account's presence; it does not unless told otherwise.
+    pub fn visible(self, visible: bool) -> Self {
+        ClientBuilder { presence: if visible { PresenceMode::VISIBLE } else { PresenceMode::HIDDEN }, ..self }
+    }
+
+    /// What happens to requests while there is no connection: up to 1024 publishes wait unless told otherwise.
+    pub fn offline(self, offline: Offline) -> Self {
+        ClientBuilder { offline, ..self }
+    }
+
+    /// How a lost connection is made again.
+    pub fn reconnect(self, reconnect: Reconnect) -> Self {
+        ClientBuilder { reconnect, ..self }
+    }
+
+    /// How long an attempt may take, from the address to the login; 10 seconds unless told otherwise.
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        ClientBuilder { connect_timeout: timeout, ..self }
+    }
+
+    /// How many events of one room may wait for the application before the server waits, too; 256 unless told
+    /// otherwise, and never more than the server allows. With the largest body this bounds a stream's memory.
+    pub fn window(self, events: u32) -> Self {
+        ClientBuilder { window: events.max(1), ..self }
+    }
+
+    /// The program's name and version, for the server's logs; at most 128 bytes.
+    pub fn agent(self, agent: impl Into<String>) -> Self {
+        ClientBuilder { agent: agent.into(), ..self }
+    }
+
+    /// Where chance comes from: client ids and jitter. The operating system unless told otherwise.
+    pub fn entropy(self, entropy: impl Entropy) -> Self {
+        ClientBuilder { entropy: Arc::new(entropy), ..self }
+    }
+
+    /// What makes byte streams to the server: TCP unless told otherwise. TLS goes on top of it.
+    pub fn connector<D: Connector>(self, connector: D) -> ClientBuilder<D> {
+        ClientBuilder {
+            address: self.address,
+            trust: self.trust,
+            server_name: self.server_name,
+            credentials: self.credentials,
+            presence: self.presence,
+            offline: self.offline,
+            reconnect: self.reconnect,
+            connect_timeout: self.connect_timeout,
+            window: self.window,
+            agent: self.agent,
+            entropy: self.entropy,
+            connector: Arc::new(connector),
+        }
+    }
+
+    /// Connects and logs in: one attempt, whose error is returned. From then on a lost connection is made again.
+    /// Must be called within a tokio runtime. Dropping the future gives the attempt up.
+    ///
+    /// # Errors
+    /// [`ConnectErrorKind`] says which check failed. Nothing secret is sent before the server was recognised.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let dialer = self.dialer()?;
+        let credentials = self.credentials.clone();
+        let credentials =
+            credentials.ok_or_else(|| address_error("there are no credentials to log in with"))?;
+        let config = Config {
+            agent: agent(&self.agent),
+            credentials,
+            presence: self.presence,
+            offline: self.offline,
+            reconnect: self.reconnect,
+            connect_timeout: self.connect_timeout,
+            window: self.window,
+        };
+        driver::start(dialer, config, Ids::new(self.entropy.clone())).await
+    }
+
+    /// Looks at a server without trusting it: its certificate, whether the builder's trust would accept that, and
+    /// what the server says about itself. Sends nothing secret. For asking a person on first use.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`], except that the certificate is never the reason.
+    pub async fn probe(self) -> Result<Probe, ConnectError> {
+        let connector = self.connector.clone();
+        let (address, server_name) = self.destination()?;
+        crate::probe::probe(
+            connector,
+            address,
+            server_name,
+            &self.trust,
+            agent(&self.agent),
+            self.connect_timeout,
+        )
+        .await
+    }
+
+    /// Makes an account with a registration token, on a connection of its own. An empty display name is the
+    /// account's name. Credentials are not needed and not used. Dropping the future leaves the outcome open.
+    ///
+    /// # Errors
+    /// [`RegisterErrorKind`](crate::RegisterErrorKind).
+    pub async fn register(
+        self,
+        token: &str,
+        name: &str,
+        password: &str,
+        display_name: &str,
+    ) -> Result<(), RegisterError> {
+        let register = crate::probe::registration(token, name, password, display_name)?;
+        let dialer = self.dialer().map_err(RegisterError::from)?;
+        crate::probe::register(&dialer, register, agent(&self.agent), self.connect_timeout).await
+    }
+
+    fn dialer(&self) -> Result<Dialer<C>, ConnectError> {
+        let (address, server_name) = self.destination()?;
+        let verifier = tls::verifier(&self.trust).map_err(address_error)?;
+        let config = tls::client_config(verifier).map_err(address_error)?;
+        Ok(Dialer::new(self.connector.clone(), address, server_name, config))
+    }
+
+    fn destination(&self) -> Result<(Address, ServerName<'static>), ConnectError> {
+        let address: Address = self.address.parse().map_err(address_error)?;
+        let name = self.server_name.as_deref().unwrap_or(&address.host);
+        let server_name = tls::server_name(name).map_err(address_error)?;
+        Ok((address, server_name))
+    }
+}
+
+impl<C> std::fmt::Debug for ClientBuilder<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Address, TLS and login together: what a person waits for without doubting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Events of one room in flight: at half of it an ACK goes out, so that a round trip does not stop the flow.
+const WINDOW: u32 = 256;
+
+fn address_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ConnectError {
+    Error::with(ConnectErrorKind::Address, error)
+}
+
+fn agent(text: &str) -> Line<AGENT_BYTES_MAX> {
+    Line::lossy(text)
+}

@@ -1,0 +1,364 @@
+//! A room: saying something in it, following it, reading it, changing it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hark_protocol::limits::BODY_BYTES_MAX;
+use hark_protocol::{
+    AccountId, AccountName, Blob, ClientId, Durability, Epoch, Frame, Kind, Line, Member, Publish, RoomGet,
+    RoomId, RoomInvite, RoomKick, RoomLeave, RoomMembers, RoomName, RoomRole, RoomRoleSet, RoomSummary,
+    RoomTopic, Seq, SignalKind, UnixMillis,
+};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::client::{Client, parse_account};
+use crate::error::{Error, RoomError, RoomErrorKind, SendError, SendErrorKind, SubscribeError};
+use crate::event::Start;
+use crate::events::Events;
+use crate::history::History;
+use crate::session::Failure;
+
+/// A room on the server. Clones are cheap. Having a handle says nothing about being a member.
+#[derive(Clone)]
+pub struct Room {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    id: RoomId,
+    name: RoomName,
+}
+
+/// An event that is to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// What it is: [`Kind::MESSAGE`], or one of the application's own kinds, `0x4000` to `0x7fff`.
+    pub kind: Kind,
+    /// What it says. At most what the server advertises as `body_bytes_max`.
+    pub body: Bytes,
+    /// Its identity; `None` = a new one is made. The same id published again, by whatever process, is the same
+    /// event: the server answers with its first seq.
+    pub client_id: Option<ClientId>,
+}
+
+impl Draft {
+    /// A message.
+    pub fn text(text: impl Into<String>) -> Draft {
+        Draft::new(Kind::MESSAGE, text.into())
+    }
+
+    /// An event of any kind that clients may publish.
+    pub fn new(kind: Kind, body: impl Into<Bytes>) -> Draft {
+        Draft { kind, body: body.into(), client_id: None }
+    }
+
+    /// With this identity.
+    #[must_use]
+    pub fn client_id(self, client_id: ClientId) -> Draft {
+        Draft { client_id: Some(client_id), ..self }
+    }
+}
+
+/// The server's word that an event is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// The room.
+    pub room: RoomId,
+    /// Which incarnation of its log.
+    pub epoch: Epoch,
+    /// Where the event stands.
+    pub seq: Seq,
+    /// When it was stored.
+    pub time: UnixMillis,
+    /// What the server promises with this.
+    pub durability: Durability,
+    /// Whether the event was there before this publish: it had been sent before, and arrived.
+    pub duplicate: bool,
+    /// The event's identity.
+    pub client_id: ClientId,
+}
+
+impl Room {
+    pub(crate) fn new(client: &Client, id: RoomId, name: RoomName) -> Room {
+        Room { inner: Arc::new(Inner { client: client.clone(), id, name }) }
+    }
+
+    /// The room's id.
+    pub fn id(&self) -> RoomId {
+        self.inner.id
+    }
+
+    /// The room's name.
+    pub fn name(&self) -> &RoomName {
+        &self.inner.name
+    }
+
+    /// The client whose handle this is.
+    pub fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// What the server says about the room now: topic, members, head, one's own role. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`RoomErrorKind::NotFound`] for a room that the account may not see any more.
+    pub async fn info(&self) -> Result<RoomSummary, RoomError> {
+        match self.request(RoomGet { name: self.inner.name.clone() }).await? {
+            Frame::Room(answer) => Ok(answer.room),
+            _ => Err(RoomErrorKind::Protocol.into()),
+        }
+    }
+
+    /// Publishes a message and waits for the server's word. While as many publishes are unanswered as the client
+    /// keeps, it waits before sending. If the connection is lost the message is sent again with the same client
+    /// id, so that it is stored once.
+    ///
+    /// Messages are sent in the order in which these futures are first polled; [`Room::publish`] fixes the order
+    /// earlier. Dropping the future does not take back a message that was handed over.
+    ///
+    /// # Errors
+    /// [`SendError`], whose kind tells whether anything may have been stored.
+    pub async fn send(&self, text: impl Into<String>) -> Result<Sent, SendError> {
+        let permit = self.reserve().await?;
+        permit.publish(Draft::text(text)).await
+    }
+
+    /// Publishes an event. It is handed over in this call, so that the order of calls is the order of the log,
+    /// whenever the returned futures are polled; dropping one does not take its event back.
+    ///
+    /// # Errors
+    /// The future fails with [`SendErrorKind::QueueFull`] at once when as many publishes are unanswered as the
+    /// client keeps; [`Room::reserve`] waits instead.
+    pub fn publish(&self, draft: Draft) -> Publishing {
+        match self.inner.client.handle.shared.publishes.clone().try_acquire_owned() {
+            Ok(permit) => Permit { room: self.clone(), permit }.publish(draft),
+            Err(tokio::sync::TryAcquireError::NoPermits) => {
+                Publishing::failed(SendErrorKind::QueueFull.into())
+            }
+            Err(tokio::sync::TryAcquireError::Closed) => Publishing::failed(SendErrorKind::Closed.into()),
+        }
+    }
+
+    /// Waits until there is room for one more unanswered publish. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`SendErrorKind::Closed`].
+    pub async fn reserve(&self) -> Result<Permit, SendError> {
+        let publishes = self.inner.client.handle.shared.publishes.clone();
+        let permit = publishes.acquire_owned().await.map_err(|_| SendErrorKind::Closed)?;
+        Ok(Permit { room: self.clone(), permit })
+    }
+
+    /// Follows the room. The stream survives reconnects: it goes on where it was, without duplicates and without a
+    /// silent gap. A client follows a room once: following it again ends the older stream.
+    ///
+    /// What the application has not taken yet is bounded by the client's [window](crate::ClientBuilder::window):
+    /// past that the server waits. Dropping the future or the stream ends the subscription.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]: the server would not let the account follow the room, or the client is offline or
+    /// closed.
+    pub async fn events(&self, start: Start) -> Result<Events, SubscribeError> {
+        Events::follow(self, start).await
+    }
+
+    /// Reads what is stored, page after page.
+    pub fn history(&self) -> History {
+        History::new(self.clone())
+    }
+
+    /// Who is in the room, and whether they are there, by account id. Asks for page after page; cancel-safe.
+    ///
+    /// # Errors
+    /// [`RoomErrorKind::NotMember`] or `NotFound`.
+    pub async fn members(&self) -> Result<Vec<Member>, RoomError> {
+        let (mut members, mut after) = (Vec::new(), AccountId(0));
+        loop {
+            let request = RoomMembers { room: self.inner.id, after, limit: 0 };
+            let Frame::Members(page) = self.request(request).await? else {
+                return Err(RoomErrorKind::Protocol.into());
+            };
+            let last = page.members.last().map_or(after, |member| member.account);
+            members.extend(page.members.into_vec());
+            if !page.more || last <= after {
+                return Ok(members);
+            }
+            after = last;
+        }
+    }
+
+    /// Tells the room what one is doing right now. Not stored and not answered: it may be dropped, and is while
+    /// there is no connection. Say typing again at most every few seconds; it is forgotten after six.
+    pub fn typing(&self, kind: SignalKind) {
+        self.inner.client.handle.signal(self.inner.id, kind);
+    }
+
+    /// Lets an account join this private room. Dropping the future does not stop what was begun.
+    ///
+    /// # Errors
+    /// [`RoomErrorKind::NotFound`] for an account that is not there, `Forbidden`, `NotMember`.
+    pub async fn invite(&self, account: &str) -> Result<Sent, RoomError> {
+        let (client_id, account) = (self.new_id(), name_of(account)?);
+        self.change(client_id, RoomInvite { client_id, room: self.inner.id, account }).await
+    }
+
+    /// Removes a member, with a reason of at most 256 bytes that may be empty.
+    ///
+    /// # Errors
+    /// As [`Room::invite`].
+    pub async fn kick(&self, account: &str, reason: &str) -> Result<Sent, RoomError> {
+        let (client_id, account, reason) = (self.new_id(), name_of(account)?, line(reason)?);
+        self.change(client_id, RoomKick { client_id, room: self.inner.id, account, reason }).await
+    }
+
+    /// Changes the topic: one line of at most 512 bytes, may be empty.
+    ///
+    /// # Errors
+    /// As [`Room::invite`].
+    pub async fn set_topic(&self, topic: &str) -> Result<Sent, RoomError> {
+        let (client_id, topic) = (self.new_id(), line(topic)?);
+        self.change(client_id, RoomTopic { client_id, room: self.inner.id, topic }).await
+    }
+
+    /// Changes a member's role.
+    ///
+    /// # Errors
+    /// As [`Room::invite`].
+    pub async fn set_role(&self, account: &str, role: RoomRole) -> Result<Sent, RoomError> {
+        let (client_id, account) = (self.new_id(), name_of(account)?);
+        self.change(client_id, RoomRoleSet { client_id, room: self.inner.id, account, role }).await
+    }
+
+    /// Stops being a member. A stream that follows the room ends with the event that says so.
+    ///
+    /// # Errors
+    /// [`RoomErrorKind::NotMember`].
+    pub async fn leave(&self) -> Result<Sent, RoomError> {
+        let client_id = self.new_id();
+        self.change(client_id, RoomLeave { client_id, room: self.inner.id }).await
+    }
+
+    pub(crate) async fn request(&self, request: impl Into<Frame>) -> Result<Frame, Failure> {
+        self.inner.client.handle.request(request).await
+    }
+
+    async fn change(&self, client_id: ClientId, request: impl Into<Frame>) -> Result<Sent, RoomError> {
+        match self.request(request).await? {
+            Frame::Published(answer) => Ok(Sent::new(&answer, client_id)),
+            _ => Err(RoomErrorKind::Protocol.into()),
+        }
+    }
+
+    fn new_id(&self) -> ClientId {
+        self.inner.client.handle.ids.client_id()
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room")
+            .field("id", &self.inner.id)
+            .field("name", &self.inner.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sent {
+    fn new(answer: &hark_protocol::Published, client_id: ClientId) -> Sent {
+        Sent {
+            room: answer.room,
+            epoch: answer.epoch,
+            seq: answer.seq,
+            time: answer.time,
+            durability: answer.durability,
+            duplicate: answer.duplicate,
+            client_id,
+        }
+    }
+}
+
+/// Room for one more unanswered publish. Dropping it gives the place back.
+#[derive(Debug)]
+pub struct Permit {
+    room: Room,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    /// Publishes an event, as [`Room::publish`] does.
+    pub fn publish(self, draft: Draft) -> Publishing {
+        let Permit { room, permit } = self;
+        if !draft.kind.is_publishable() {
+            return Publishing::failed(SendErrorKind::NotPublishable.into());
+        }
+        let size = draft.body.len();
+        let Ok(body) = Blob::<BODY_BYTES_MAX>::new(draft.body) else {
+            return Publishing::failed(SendErrorKind::TooLarge { size, max: BODY_BYTES_MAX as u64 }.into());
+        };
+        let client_id = draft.client_id.unwrap_or_else(|| room.new_id());
+        let publish = Publish { room: room.id(), client_id, kind: draft.kind, body };
+        match room.inner.client.handle.publish(publish.into(), permit) {
+            Ok(answer) => Publishing { state: Waiting::For { answer, client_id } },
+            Err(failure) => Publishing::failed(failure.into()),
+        }
+    }
+}
+
+/// A publish on its way: a future of the server's word. Dropping it does not take the publish back.
+#[derive(Debug)]
+#[must_use = "the outcome of a publish is known only to who awaits it"]
+pub struct Publishing {
+    state: Waiting,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    For { answer: oneshot::Receiver<Result<Frame, Failure>>, client_id: ClientId },
+    Failed(Option<SendError>),
+}
+
+impl Publishing {
+    fn failed(error: SendError) -> Publishing {
+        Publishing { state: Waiting::Failed(Some(error)) }
+    }
+
+    /// The event's identity; `None` when it was refused before it had one.
+    pub fn client_id(&self) -> Option<ClientId> {
+        match &self.state {
+            Waiting::For { client_id, .. } => Some(*client_id),
+            Waiting::Failed(_) => None,
+        }
+    }
+}
+
+impl Future for Publishing {
+    type Output = Result<Sent, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Sent, SendError>> {
+        match &mut self.state {
+            Waiting::For { answer, client_id } => Pin::new(answer).poll(cx).map(|answer| match answer {
+                Ok(Ok(Frame::Published(answer))) => Ok(Sent::new(&answer, *client_id)),
+                Ok(Err(failure)) => Err(failure.into()),
+                // A driver that vanished took the publish with it.
+                Ok(Ok(_)) | Err(_) => Err(SendErrorKind::Unknown.into()),
+            }),
+            Waiting::Failed(error) => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+fn name_of(account: &str) -> Result<AccountName, RoomError> {
+    parse_account(account).map_err(|error| Error::with(RoomErrorKind::Invalid, error))
+}
+
+fn line<const MAX: usize>(text: &str) -> Result<Line<MAX>, RoomError> {
+    Line::parse(text).map_err(|error| Error::with(RoomErrorKind::Invalid, error))
+}

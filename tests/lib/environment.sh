@@ -1,6 +1,6 @@
-# The same environment for every run: nothing that a developer has exported for their own `hark` reaches a test.
+# The same environment for every run: nothing that a developer has exported for their own Hark reaches a test.
 
-for name in $(compgen -e HARK_); do
+for name in $(compgen -e HARK_) $(compgen -e HARKD_); do
     case $name in HARK_TEST_*) ;; *) unset "$name" ;; esac
 done
 unset name

@@ -49,8 +49,10 @@ fn lines_without_tests(source: &Source) -> usize {
 #[test]
 fn functions_stay_under_the_wall() {
     let mut complaints = Vec::new();
-    for source in Source::all() {
-        for function in rust_text::functions(&source.code) {
+    // Tables of samples in a crate's own tests may be long: they are read by row.
+    let counted = |it: &Source| !it.is_test() || it.path.starts_with("tests/");
+    for source in Source::all().into_iter().filter(counted) {
+        for function in rust_text::functions(&source.product_code()) {
             if function.lines > FUNCTION_LINES_MAX {
                 let (name, line, lines) = (function.name, function.line, function.lines);
                 complaints.push(format!("{}:{line} {name}: {lines} lines", source.path));

@@ -1,0 +1,194 @@
+//! A real `harkd` in a folder of its own, on ports that nobody else uses.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::client::Person;
+use crate::process::{Ended, Process, command, program};
+use crate::scale::PATIENCE;
+
+/// A server's folder and its ports, whether it runs or not.
+pub struct Place {
+    folder: TempDir,
+    listen: SocketAddr,
+    metrics: SocketAddr,
+}
+
+/// A server that runs.
+pub struct Server {
+    process: Process,
+    place: Place,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place::new()
+    }
+}
+
+impl Place {
+    /// An empty folder and two free ports.
+    ///
+    /// # Panics
+    /// When the machine has neither.
+    pub fn new() -> Place {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // Both are held until both are known, so that they differ.
+        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [listen, metrics] = ports.map(|port| port.local_addr().expect("bound above"));
+        Place { folder, listen, metrics }
+    }
+
+    /// Where clients connect.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// The folder in which the server is started; its data folder is in there.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("hark-data")
+    }
+
+    /// What a file in the data folder says, without the line's end.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[track_caller]
+    pub fn secret(&self, file: &str) -> String {
+        let path = self.data().join(file);
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        text.trim().to_owned()
+    }
+
+    /// `harkd` with its default configuration but for the ports, not yet started.
+    pub fn command(&self) -> Command {
+        let mut harkd = command(program("harkd"));
+        harkd.current_dir(self.folder.path());
+        harkd.env("HARKD_LISTEN", self.listen.to_string());
+        harkd.env("HARKD_METRICS_LISTEN", self.metrics.to_string());
+        harkd
+    }
+
+    /// Starts `harkd` and waits until it says that it is ready.
+    #[track_caller]
+    pub fn start(self) -> Server {
+        let process = Process::start("harkd", self.command());
+        let address = self.listen.to_string();
+        process.said("that it listens", |line| line.contains(&address).then_some(()));
+        let server = Server { process, place: self };
+        server.connect();
+        server
+    }
+
+    /// Starts `harkd` where it is expected to give up, and returns how it did.
+    #[track_caller]
+    pub fn start_in_vain(&self) -> Ended {
+        Process::start("harkd", self.command()).end()
+    }
+}
+
+impl Server {
+    /// A server with an empty data folder.
+    #[track_caller]
+    pub fn start() -> Server {
+        Place::new().start()
+    }
+
+    /// Where it lives.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The process, to wait for what it says.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// A TCP connection to the port for clients.
+    ///
+    /// # Panics
+    /// When the server does not accept it.
+    #[track_caller]
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.place.listen).expect("the server listens");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .expect("not 0");
+        stream
+    }
+
+    /// Somebody who knows the server, but has no account.
+    pub fn stranger(&self, name: &str) -> Person {
+        Person::new(name, &self.place.listen.to_string(), self.place.data().join("tls/ca.pem"))
+    }
+
+    /// Somebody with an account.
+    #[track_caller]
+    pub fn person(&self, name: &str) -> Person {
+        self.stranger(name).register(&self.place.secret("registration-token"))
+    }
+
+    /// What a page of the metrics listener says: status code and body.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[track_caller]
+    pub fn page(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.place.metrics).expect("the metrics listener listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not 0");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("a request can be sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer ends");
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("not an HTTP answer: {answer}"));
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (status, body.to_owned())
+    }
+
+    /// The sum of all series of one metric.
+    ///
+    /// # Panics
+    /// When there are no metrics.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let (status, page) = self.page("/metrics");
+        assert_eq!(status, 200, "{page}");
+        let of_metric =
+            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
+        page.lines().filter(of_metric).filter_map(value).sum()
+    }
+
+    /// SIGKILL: nothing is flushed, nobody is told.
+    #[track_caller]
+    pub fn kill(self) -> Place {
+        self.process.kill();
+        self.place
+    }
+
+    /// SIGTERM: returns how it ended, and the place.
+    #[track_caller]
+    pub fn terminate(self) -> (Ended, Place) {
+        (self.process.terminate(), self.place)
+    }
+
+    /// Stops in good order and starts again, in the same place.
+    #[track_caller]
+    pub fn restart(self) -> Server {
+        let (ended, place) = self.terminate();
+        ended.done();
+        place.start()
+    }
+}

@@ -1,0 +1,208 @@
+//! Real terminals for real people: panes of a tmux server of the test's own.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::process::command;
+use crate::scale::PATIENCE;
+
+/// A tmux server with one window. Dropping it ends everything that runs in it.
+pub struct Tmux {
+    folder: TempDir,
+}
+
+/// One pane, in which one program runs.
+pub struct Pane<'a> {
+    tmux: &'a Tmux,
+    id: String,
+    name: String,
+    /// Something was written to the pane.
+    written: Receiver<()>,
+}
+
+impl Tmux {
+    /// Starts a server with a window of this size, in which nothing runs but a program that waits.
+    ///
+    /// # Panics
+    /// When tmux is not installed.
+    pub fn start(columns: u16, rows: u16) -> Tmux {
+        let tmux = Tmux { folder: tempfile::tempdir().expect("a temporary folder") };
+        let (columns, rows) = (columns.to_string(), rows.to_string());
+        tmux.run(&["new-session", "-d", "-x", &columns, "-y", &rows, "cat"]);
+        tmux.run(&["set-option", "-g", "remain-on-exit", "on"]);
+        tmux
+    }
+
+    /// Opens a pane beside the others and runs a program in it.
+    ///
+    /// # Panics
+    /// When tmux refuses.
+    pub fn open(&self, name: &str, program: &Command) -> Pane<'_> {
+        let line = shell_line(program);
+        let id = self.run(&["split-window", "-h", "-P", "-F", "#{pane_id}", "cat"]);
+        let id = id.trim().to_owned();
+        self.run(&["select-layout", "even-horizontal"]);
+        let fifo = self.folder.path().join(format!("written-{}", id.trim_start_matches('%')));
+        let made = command("mkfifo").arg(&fifo).status().expect("mkfifo starts");
+        assert!(made.success(), "mkfifo {}", fifo.display());
+        // The program starts when its output is already watched.
+        self.run(&["pipe-pane", "-O", "-t", &id, &format!("cat > {}", fifo.display())]);
+        let written = watch(&fifo);
+        self.run(&["respawn-pane", "-k", "-t", &id, &line]);
+        Pane { tmux: self, id, name: name.to_owned(), written }
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.call(arguments);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "tmux {arguments:?}: {complaint}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn call(&self, arguments: &[&str]) -> Output {
+        let mut tmux = command("tmux");
+        tmux.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("TMUX").env_remove("NO_COLOR");
+        tmux.arg("-u").arg("-S").arg(self.folder.path().join("socket")).args(["-f", "/dev/null"]);
+        tmux.args(arguments)
+            .output()
+            .expect("tmux is installed: `apt-get install tmux`, or run tests/run as root")
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        self.call(&["kill-server"]);
+    }
+}
+
+impl Pane<'_> {
+    /// Types text, as a person would, without a key behind it.
+    pub fn type_text(&self, text: &str) {
+        self.tmux.run(&["send-keys", "-t", &self.id, "-l", "--", text]);
+    }
+
+    /// Presses a key by its tmux name, such as `Enter`, `C-c` or `Up`.
+    pub fn press(&self, key: &str) {
+        self.tmux.run(&["send-keys", "-t", &self.id, key]);
+    }
+
+    /// Types a line and presses Enter.
+    pub fn enter(&self, line: &str) {
+        self.type_text(line);
+        self.press("Enter");
+    }
+
+    /// What the pane shows, and what has scrolled off its top.
+    pub fn screen(&self) -> String {
+        self.tmux.run(&["capture-pane", "-p", "-J", "-S", "-", "-t", &self.id])
+    }
+
+    /// The same with its colours, as escape sequences.
+    pub fn screen_with_colours(&self) -> String {
+        self.tmux.run(&["capture-pane", "-p", "-e", "-J", "-S", "-", "-t", &self.id])
+    }
+
+    /// Waits until the pane shows this text, and returns all that it shows.
+    ///
+    /// # Panics
+    /// When it never does.
+    #[track_caller]
+    pub fn shows(&self, text: &str) -> String {
+        self.until(text, |screen| screen.contains(text))
+    }
+
+    /// Waits until `holds` is true of what the pane shows, and returns that.
+    ///
+    /// # Panics
+    /// When it never is.
+    #[track_caller]
+    pub fn until(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let screen = self.screen();
+            if holds(&screen) {
+                return screen;
+            }
+            assert!(Instant::now() < deadline, "{} never shows {what:?}; it shows:\n{screen}", self.name);
+            // Looks again when something was written, and now and then in case that was missed.
+            let _ = self.written.recv_timeout(Duration::from_millis(200));
+        }
+    }
+
+    /// Waits for the program to end, and returns its exit code.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn exit_code(&self) -> i32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state =
+                self.tmux.run(&["display-message", "-p", "-t", &self.id, "#{pane_dead} #{pane_dead_status}"]);
+            if let Some(code) = state.trim().strip_prefix("1 ") {
+                return code.parse().unwrap_or_else(|_| panic!("{} was ended by a signal", self.name));
+            }
+            assert!(Instant::now() < deadline, "{} does not end; it shows:\n{}", self.name, self.screen());
+            let _ = self.written.recv_timeout(Duration::from_millis(200));
+        }
+    }
+}
+
+/// Says whenever a pane was written to; ends with the pane.
+fn watch(fifo: &Path) -> Receiver<()> {
+    let (say, written) = mpsc::channel();
+    let mut fifo = File::open(fifo).expect("made above, and tmux writes to it");
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while fifo.read(&mut buffer).is_ok_and(|count| count > 0) && say.send(()).is_ok() {}
+    });
+    written
+}
+
+/// The command as a line for a shell, with its changes of the environment.
+fn shell_line(command: &Command) -> String {
+    let mut words = vec!["exec".to_owned(), "env".to_owned()];
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => words.push(quoted(&format!("{}={}", name.display(), value.display()))),
+            None => words.push(format!("-u {}", quoted(&name.display().to_string()))),
+        }
+    }
+    words.push(quoted(&command.get_program().display().to_string()));
+    words.extend(command.get_args().map(|word| quoted(&word.display().to_string())));
+    words.join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pane_in_tmux_shows_what_its_program_says() {
+        let tmux = Tmux::start(80, 10);
+        let mut program = command("sh");
+        program.args(["-c", "echo \"it's $WORD\"; read x; echo \"got $x\"; exit 7"]).env("WORD", "a 'test'");
+        let pane = tmux.open("sh", &program);
+        pane.shows("it's a 'test'");
+        pane.enter("hello");
+        pane.shows("got hello");
+        assert_eq!(pane.exit_code(), 7);
+    }
+
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

@@ -1,8 +1,10 @@
 //! The Hark server as a library.
 
 pub mod clock;
+pub mod config;
 pub mod entropy;
 pub mod metrics;
 pub mod password;
 pub mod settings;
+pub mod telemetry;
 pub mod token;

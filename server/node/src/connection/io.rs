@@ -1,0 +1,175 @@
+//! The socket side of a connection: one buffer in, one buffer out, and one place to wait for everything.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use hark_protocol::{FrameError, RawFrame};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::link::Link;
+
+/// Bytes read from the socket at once: one TLS record.
+const READ_BYTES: usize = 16 * 1024;
+
+/// A buffer that has grown past this is given back once it is empty.
+const KEEP_BYTES_MAX: usize = 64 * 1024;
+
+/// Everything that can wake a connection.
+#[derive(Debug)]
+pub(super) enum Wake {
+    /// So many bytes came; 0 is the peer's end.
+    Read(usize),
+    /// Some of what is to be written was taken.
+    Wrote,
+    /// Something was left at the link.
+    Left,
+    /// The deadline has passed.
+    Deadline,
+    /// The transport failed.
+    Failed(io::Error),
+}
+
+/// What a connection waits for besides its link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Whether bytes from the peer are wanted.
+    pub(super) read: bool,
+    /// When to wake in any case.
+    pub(super) deadline: Instant,
+}
+
+/// A transport with its buffers.
+#[derive(Debug)]
+pub(super) struct Io<S> {
+    stream: S,
+    input: BytesMut,
+    out: Vec<u8>,
+    /// How much of `out` has been written.
+    written: usize,
+    needs_flush: bool,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
+    pub(super) fn new(stream: S) -> Io<S> {
+        Io {
+            stream,
+            input: BytesMut::new(),
+            out: Vec::new(),
+            written: 0,
+            needs_flush: false,
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }
+    }
+
+    /// Where frames for the peer are written.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Bytes that the peer has not taken.
+    pub(super) fn unsent(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Whether everything has been handed to the network.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.out.is_empty() && !self.needs_flush
+    }
+
+    /// Whether a frame has begun to come and is not all there.
+    pub(super) fn has_partial(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// The next whole frame.
+    pub(super) fn take_frame(&mut self, length_max: u32) -> Result<Option<RawFrame>, FrameError> {
+        RawFrame::take(&mut self.input, length_max)
+    }
+
+    /// Waits for the first thing to happen. Cancel-safe: nothing is lost if the future is dropped.
+    pub(super) async fn next(&mut self, link: &Link, wanted: Wanted) -> Wake {
+        if self.sleep.deadline() > wanted.deadline || self.sleep.is_elapsed() {
+            self.sleep.as_mut().reset(wanted.deadline);
+        }
+        std::future::poll_fn(|context| self.poll_next(context, link, wanted)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>, link: &Link, wanted: Wanted) -> Poll<Wake> {
+        if link.poll_left(context).is_ready() {
+            return Poll::Ready(Wake::Left);
+        }
+        if let Poll::Ready(wrote) = self.poll_write(context) {
+            return Poll::Ready(wrote.map_or_else(Wake::Failed, |()| Wake::Wrote));
+        }
+        if wanted.read
+            && let Poll::Ready(read) = self.poll_read(context)
+        {
+            return Poll::Ready(read.map_or_else(Wake::Failed, Wake::Read));
+        }
+        // The timer may be set earlier than needed: setting it anew at each turn would cost more.
+        ready!(self.sleep.as_mut().poll(context));
+        Poll::Ready(Wake::Deadline)
+    }
+
+    /// Ready when something was written or flushed; pending when there is nothing to write.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unsent() > 0 {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(context, &self.out[self.written..]))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+            self.needs_flush = true;
+            if self.unsent() == 0 {
+                self.recycle_out();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if self.needs_flush {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.needs_flush = false;
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+
+    fn recycle_out(&mut self) {
+        self.written = 0;
+        match self.out.capacity() > KEEP_BYTES_MAX {
+            true => self.out = Vec::new(),
+            false => self.out.clear(),
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.reserve(READ_BYTES);
+        let spare = self.input.spare_capacity_mut();
+        let mut buffer = ReadBuf::uninit(spare);
+        let polled = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
+        let count = buffer.filled().len();
+        if polled.is_pending() && self.input.is_empty() {
+            self.input = BytesMut::new(); // an idle connection keeps no buffer
+        }
+        ready!(polled)?;
+        self.advance(count);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Ends the transport: `close_notify`, and then whatever the peer still says is read and dropped until it
+    /// ends too, so that the last frames are not overtaken by a reset.
+    pub(super) async fn finish(&mut self, patience: Duration) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let ending = async {
+            self.stream.shutdown().await?;
+            let mut scrap = [0; 1024];
+            while self.stream.read(&mut scrap).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(patience, ending).await; // the peer's manners are its own
+    }
+}

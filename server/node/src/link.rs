@@ -1,0 +1,160 @@
+//! The link to a connection: where other tasks and threads leave what concerns it, and by which they wake it.
+//!
+//! An idle link owns no buffers. Wake-ups coalesce: a connection that has not looked yet is not woken twice.
+
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+use hark_core::Refusal;
+use hark_core::delivery::Fetch;
+use hark_core::ports::{Cursor, Outcome, Stored};
+use hark_core::room::Ask;
+use hark_protocol::{
+    AccountId, AccountName, AccountRole, Authenticated, Correlation, DeviceId, EncodedFrame, Frame, PresenceMode,
+    RoomId, SubscribeItem,
+};
+use parking_lot::Mutex;
+
+use crate::room_entry::RoomEntry;
+use crate::writer::Job;
+use std::sync::Arc;
+
+/// Signals and presences that may wait; more are dropped, as their nature allows.
+const WHISPERS_MAX: usize = 256;
+
+/// What a connection finds when it looks.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// Rooms that may have news.
+    pub(crate) hints: Vec<RoomId>,
+    /// What came of its requests; never more than it may have in flight.
+    pub(crate) answers: Vec<Answer>,
+    /// Frames that may be lost.
+    pub(crate) whispers: Vec<EncodedFrame>,
+    /// What the server wants of it.
+    pub(crate) orders: Vec<Order>,
+    is_woken: bool,
+}
+
+/// What came of a request or a read.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The final answer.
+    Reply(Correlation, Frame),
+    /// The final answer is no.
+    Refused(Correlation, Refusal),
+    /// What the writer decided.
+    Decided(Correlation, Outcome),
+    /// The login succeeded.
+    LoggedIn(Correlation, Box<LoggedIn>),
+    /// What a change of a room needs to know has been looked up.
+    Prepared(Correlation, Box<Result<Prepared, Refusal>>),
+    /// The rooms of a SUBSCRIBE have been looked up.
+    Subscribing(Correlation, Vec<Subscribing>),
+    /// What a subscription needed from the store.
+    Fetched(Fetch, Vec<Stored>),
+}
+
+/// Who a login is.
+#[derive(Debug)]
+pub(crate) struct LoggedIn {
+    pub(crate) answer: Authenticated,
+    pub(crate) presence: PresenceMode,
+}
+
+/// Who a connection speaks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) account: AccountId,
+    pub(crate) name: AccountName,
+    pub(crate) role: AccountRole,
+    pub(crate) device: DeviceId,
+    pub(crate) presence: PresenceMode,
+}
+
+/// A request that changes a room, ready for the writer.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// In a room that is there.
+    Change(Arc<RoomEntry>, Ask),
+    /// By making a room.
+    Create(Job),
+}
+
+/// One room of a SUBSCRIBE, looked up.
+#[derive(Debug)]
+pub(crate) struct Subscribing {
+    pub(crate) item: SubscribeItem,
+    pub(crate) found: Result<(Arc<RoomEntry>, Option<Cursor>), Refusal>,
+}
+
+/// What the server wants of a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    /// Say goodbye, finish what has begun, and go.
+    Drain {
+        /// What to tell the peer.
+        reconnect_after_ms: u32,
+    },
+    /// The account was disabled: go at once.
+    Disabled,
+    /// Another connection of the device follows the room durably now.
+    Replaced(RoomId),
+    /// The writer has room again.
+    WriterHasRoom,
+}
+
+/// Where others leave what concerns a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    inbox: Mutex<Inbox>,
+    waker: AtomicWaker,
+}
+
+impl Link {
+    fn put(&self, put: impl FnOnce(&mut Inbox)) {
+        let wake = {
+            let mut inbox = self.inbox.lock();
+            put(&mut inbox);
+            !std::mem::replace(&mut inbox.is_woken, true)
+        };
+        if wake {
+            self.waker.wake();
+        }
+    }
+
+    /// A room may have news.
+    pub(crate) fn hint(&self, room: RoomId) {
+        self.put(|inbox| inbox.hints.push(room));
+    }
+
+    /// Something came of a request.
+    pub(crate) fn answer(&self, answer: Answer) {
+        self.put(|inbox| inbox.answers.push(answer));
+    }
+
+    /// The server wants something.
+    pub(crate) fn order(&self, order: Order) {
+        self.put(|inbox| inbox.orders.push(order));
+    }
+
+    /// A frame that may be lost. Full: it is.
+    pub(crate) fn whisper(&self, frame: EncodedFrame) {
+        self.put(|inbox| {
+            if inbox.whispers.len() < WHISPERS_MAX {
+                inbox.whispers.push(frame);
+            }
+        });
+    }
+
+    /// Takes everything that was left.
+    pub(crate) fn take(&self) -> Inbox {
+        std::mem::take(&mut *self.inbox.lock())
+    }
+
+    /// Ready when something was left since the last [`Link::take`].
+    pub(crate) fn poll_left(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(context.waker());
+        if self.inbox.lock().is_woken { Poll::Ready(()) } else { Poll::Pending }
+    }
+}

@@ -7,3 +7,9 @@ pub mod rust_text;
 pub mod scale;
 pub mod server;
 pub mod terminal;
+pub mod tls;
+
+/// README.md, whose Rust is compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -1,5 +1,13 @@
-//! Holds the specification, its registry, its vectors and this crate together.
+//! Holds the specification, its registry, its vectors and this crate together. What can be made from registry and
+//! code, `HARK_BLESS=1` writes; without it, everything is compared.
 
+mod annotate;
 mod constants;
+mod extremes;
 mod hex;
+mod pages;
 mod registry;
+mod requirements;
+mod samples;
+mod schema;
+mod tables;

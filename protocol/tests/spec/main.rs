@@ -4,10 +4,15 @@
 mod annotate;
 mod constants;
 mod extremes;
+mod fuzz_properties;
 mod hex;
+mod json_schema;
 mod pages;
 mod registry;
+mod rejects;
 mod requirements;
 mod samples;
 mod schema;
+mod streams;
 mod tables;
+mod vectors;

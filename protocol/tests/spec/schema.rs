@@ -125,6 +125,14 @@ impl Schema {
         Ok((value, reader.rows))
     }
 
+    /// Decodes fields that fill `bytes`, such as the body of a control event.
+    pub(crate) fn decode_fields(&self, fields: &[Field], bytes: &[u8]) -> Result<Value, Refused> {
+        let mut reader = Reader { schema: self, payload: bytes, at: 0, rows: Vec::new() };
+        let value = reader.object("", fields)?;
+        reader.extensions(true)?;
+        Ok(value)
+    }
+
     /// The word for a value of an enumeration.
     pub(crate) fn word(&self, enumeration: &str, value: u64) -> Option<String> {
         let words = self.registry.words();

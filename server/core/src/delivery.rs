@@ -58,6 +58,8 @@ pub struct Round {
     pub fetches: Vec<Fetch>,
     /// Rooms whose subscription has ended.
     pub ended: Vec<RoomId>,
+    /// Whether a subscription ran out of credit before its room ran out of events.
+    pub is_starved: bool,
 }
 
 #[derive(Debug)]
@@ -83,8 +85,10 @@ pub struct Delivery<H> {
 
 /// How a turn of one subscription went.
 enum Turn {
-    /// It has caught up or is out of credit.
+    /// It has caught up.
     Quiet,
+    /// It is out of credit, and its room has more.
+    Starved,
     /// There is more to write.
     More,
     /// It needs the store.
@@ -140,9 +144,9 @@ impl<H: RoomHandle> Delivery<H> {
         self.entries.get(&room).map(|entry| &entry.subscription)
     }
 
-    /// The rooms that are followed, with what gives access to them.
-    pub fn rooms(&self) -> impl Iterator<Item = (RoomId, &H)> {
-        self.entries.iter().map(|(room, entry)| (*room, &entry.handle))
+    /// What gives access to a room that is followed.
+    pub fn handle(&self, room: RoomId) -> Option<&H> {
+        self.entries.get(&room).map(|entry| &entry.handle)
     }
 
     /// The room may have news. A hint too many costs a look, a hint too few costs time until the next
@@ -207,6 +211,7 @@ impl<H: RoomHandle> Delivery<H> {
             round.events += sent;
             match turn {
                 Turn::Quiet => {}
+                Turn::Starved => round.is_starved = true,
                 Turn::More => self.hint(room),
                 Turn::Fetch => round.fetches.push(entry.fetch(room, credit - sent)),
                 Turn::Ended(reason) => {
@@ -313,8 +318,11 @@ fn write_tail(
     if subscription.next() < row.first && subscription.next() <= row.head {
         write_gap(row.id, subscription, row.first.previous(), GapReason::RETENTION, out);
     }
-    if subscription.next() > row.head || credit == 0 {
+    if subscription.next() > row.head {
         return Turn::Quiet;
+    }
+    if credit == 0 {
+        return Turn::Starved;
     }
     let Some(events) = state.tail().from(subscription.next()) else { return Turn::Fetch };
     for (seq, event) in events.take(usize::try_from(credit).unwrap_or(usize::MAX)) {
@@ -352,7 +360,7 @@ fn write_stored(
             }
         }
     }
-    if credit == 0 { Turn::Quiet } else { Turn::More }
+    if credit == 0 { Turn::Starved } else { Turn::More }
 }
 
 fn write_event(frame: &EncodedFrame, subscription: &mut Subscription, out: &mut Vec<u8>) {

@@ -2,22 +2,23 @@
 //!
 //! An idle link owns no buffers. Wake-ups coalesce: a connection that has not looked yet is not woken twice.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use hark_core::Refusal;
 use hark_core::delivery::Fetch;
-use hark_core::ports::{Cursor, Outcome, Stored};
+use hark_core::ports::{Cursor, Outcome, RequestHash, Stored};
 use hark_core::room::Ask;
 use hark_protocol::{
-    AccountId, AccountName, AccountRole, Authenticated, Correlation, DeviceId, EncodedFrame, Frame, PresenceMode,
-    RoomId, SubscribeItem,
+    AccountId, AccountName, AccountRole, Authenticated, ClientId, Correlation, DeviceId, EncodedFrame, Frame,
+    PresenceMode, RoomId, SubscribeItem,
 };
 use parking_lot::Mutex;
 
 use crate::room_entry::RoomEntry;
 use crate::writer::Job;
-use std::sync::Arc;
 
 /// Signals and presences that may wait; more are dropped, as their nature allows.
 const WHISPERS_MAX: usize = 256;
@@ -72,13 +73,15 @@ pub(crate) struct Identity {
     pub(crate) presence: PresenceMode,
 }
 
-/// A request that changes a room, ready for the writer.
+/// A request that becomes an event, ready for the writer.
 #[derive(Debug)]
 pub(crate) enum Prepared {
-    /// In a room that is there.
-    Change(Arc<RoomEntry>, Ask),
-    /// By making a room.
+    /// A change of a room that is there.
+    Change { entry: Arc<RoomEntry>, ask: Ask, client_id: ClientId, request: RequestHash },
+    /// A new room.
     Create(Job),
+    /// A publish into a room that had to be loaded, after the wait that its rate asks for.
+    Publish(Job, Duration),
 }
 
 /// One room of a SUBSCRIBE, looked up.

@@ -101,7 +101,8 @@ impl Failures {
         }
         let doublings = (self.count - max).min(6);
         let pause_ns = (1_000_000_000_u64 << doublings).min(60_000_000_000);
-        let allowed_at = self.since_ns.saturating_add(pause_ns.saturating_mul(u64::from(self.count - max) + 1));
+        let allowed_at =
+            self.since_ns.saturating_add(pause_ns.saturating_mul(u64::from(self.count - max) + 1));
         allowed_at.saturating_sub(now_ns)
     }
 }
@@ -132,7 +133,10 @@ mod tests {
             assert_eq!(throttle.check(&name("ann"), address, 0), Ok(()));
             throttle.failed(&name("ann"), address, 0);
         }
-        assert!(matches!(throttle.check(&name("ann"), address, 0), Err(Refusal::Rate { retry_after_ms: 1_000, .. })));
+        assert!(matches!(
+            throttle.check(&name("ann"), address, 0),
+            Err(Refusal::Rate { retry_after_ms: 1_000, .. })
+        ));
         assert_eq!(throttle.check(&name("bob"), address, 0), Ok(()));
         assert_eq!(throttle.check(&name("ann"), address, SECOND), Ok(()));
         throttle.succeeded(&name("ann"));

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use hark_core::ports::RoomQuery;
-use hark_protocol::{AccountId, AccountName, Correlation, EncodedFrame, Presence, PresenceState, Profile, RoomId};
+use hark_protocol::{
+    AccountId, AccountName, Correlation, EncodedFrame, Presence, PresenceState, Profile, RoomId,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -120,7 +122,8 @@ impl Hub {
         let mut after = RoomId(0);
         loop {
             let query = RoomQuery::Joined(account);
-            let Ok(page) = self.storage.read(move |reader| reader.rooms(query, after, ROOMS_PAGE)).await else {
+            let Ok(page) = self.storage.read(move |reader| reader.rooms(query, after, ROOMS_PAGE)).await
+            else {
                 return; // a signal may be lost
             };
             let Some(last) = page.last() else { break };

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes `path` hold `content`, readable by its owner only. After a crash it holds the old content or the new
 /// one, and when this returns the new one is on the disk.
@@ -11,7 +11,9 @@ use std::path::Path;
 /// # Errors
 /// The file system's.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = path.with_added_extension("new");
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

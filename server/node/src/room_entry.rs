@@ -133,9 +133,9 @@ impl RoomHandle for Follow {
 }
 
 impl Follow {
-    /// The room that is followed.
-    pub(crate) fn entry(&self) -> &Arc<RoomEntry> {
-        &self.entry
+    /// Whether it is still its device's durable subscription.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.entry.state.lock().followers.get(self.key).is_some_and(|follower| follower.durable.is_some())
     }
 }
 

@@ -30,6 +30,17 @@ pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
     result.map_err(|error: TryInitError| format!("logging can not be started: {error}"))
 }
 
+/// Has panics logged like everything else, with their place, instead of printed.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let payload = panic.payload();
+        let owned = || payload.downcast_ref::<String>().map(String::as_str);
+        let what = payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("of no known kind");
+        tracing::error!(%place, what, "a panic: this is a fault of the server's own, please report it");
+    }));
+}
+
 /// What a level such as `info` or `info,hark_server=debug` lets through.
 ///
 /// # Errors

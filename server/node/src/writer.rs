@@ -165,21 +165,21 @@ impl Writer {
 
     /// Hands a job over, or hands it back when too much waits; the job's connection is told when there is
     /// room again.
-    pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
+    pub(crate) fn submit(&self, job: Job) -> Option<Job> {
         let mut queue = self.queue.lock();
         if queue.is_closed {
             drop(queue);
             job.link.answer(Answer::Refused(job.correlation, Refusal::Unavailable));
-            return Ok(());
+            return None;
         }
         if queue.is_full() {
             queue.waiting.push(Arc::clone(&job.link));
-            return Err(job);
+            return Some(job);
         }
         queue.push_back(job);
         drop(queue);
         self.news.notify_one();
-        Ok(())
+        None
     }
 
     /// Nothing more is taken; what waits is still written, and then [`Writer::run`] returns.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use hark_protocol::{FrameError, RawFrame};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
+use tokio_util::io::poll_read_buf;
 
 use crate::link::Link;
 
@@ -148,16 +149,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.input.reserve(READ_BYTES);
-        let spare = self.input.spare_capacity_mut();
-        let mut buffer = ReadBuf::uninit(spare);
-        let polled = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
-        let count = buffer.filled().len();
+        let polled = poll_read_buf(Pin::new(&mut self.stream), context, &mut self.input);
         if polled.is_pending() && self.input.is_empty() {
             self.input = BytesMut::new(); // an idle connection keeps no buffer
         }
-        ready!(polled)?;
-        self.advance(count);
-        Poll::Ready(Ok(count))
+        polled
+    }
+
+    /// The transport is gone: what was to be written is dropped.
+    pub(super) fn abandon(&mut self) {
+        self.out = Vec::new();
+        self.written = 0;
+        self.needs_flush = false;
     }
 
     /// Ends the transport: `close_notify`, and then whatever the peer still says is read and dropped until it

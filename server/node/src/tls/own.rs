@@ -63,6 +63,17 @@ impl OwnCertificates {
         }
     }
 
+    /// The certificate that is there and fits at `now`.
+    pub(super) fn look(&self, now: UnixMillis) -> Result<Option<Identity>, TlsError> {
+        if !self.authority_path().exists() {
+            return Ok(None);
+        }
+        match self.load_fitting(now)? {
+            Fit::Good(identity) => Ok(Some(identity)),
+            Fit::Bad(_) => Ok(None),
+        }
+    }
+
     fn load_fitting(&self, now: UnixMillis) -> Result<Fit, TlsError> {
         let [cert_path, key_path] = self.files();
         let identity = match Identity::load(&cert_path, &key_path) {

@@ -151,6 +151,18 @@ fn a_damaged_or_missing_own_certificate_is_made_anew() {
 }
 
 #[test]
+fn looking_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = CertificateSource::Own(own(&folder, &[]));
+    assert!(source.look(NOW).unwrap().is_none());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let made = source.identity(NOW).unwrap();
+    assert_eq!(source.look(NOW).unwrap().unwrap().fingerprint, made.fingerprint);
+    assert!(source.look(later(790)).unwrap().is_none(), "it will be renewed");
+    assert!(source.look(UnixMillis(0)).is_err());
+}
+
+#[test]
 fn without_the_authoritys_key_a_good_certificate_serves_and_a_new_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let first = own_identity(&folder, &[], NOW).unwrap();

@@ -1,2 +1,0 @@
-//! harkd: the Hark server.
-fn main() {}

@@ -1,0 +1,133 @@
+//! What comes back to a connection from elsewhere: the final answers of its requests, and reads from the store.
+
+use std::time::Duration;
+
+use hark_core::ports::{Outcome, Position};
+use hark_core::{CloseReason, Refusal};
+use hark_protocol::{Correlation, Durability, Frame, PresenceState, Published};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Connection;
+use crate::link::{Answer, Identity, LoggedIn, Prepared};
+use crate::metrics::PublishOutcome;
+use crate::writer::{Goal, Job};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn on_answer(&mut self, answer: Answer) -> Result<(), CloseReason> {
+        match answer {
+            Answer::Reply(correlation, frame) => self.session.answer(correlation, &frame, self.io.out()),
+            Answer::Refused(correlation, refusal) => self.refuse_request(correlation, &refusal)?,
+            Answer::Decided(correlation, outcome) => self.on_decided(correlation, outcome)?,
+            Answer::LoggedIn(correlation, who) => self.on_logged_in(correlation, *who)?,
+            Answer::Prepared(correlation, prepared) => {
+                self.is_preparing = false;
+                match *prepared {
+                    Ok(prepared) => self.submit_prepared(correlation, prepared),
+                    Err(refusal) => self.refuse_request(correlation, &refusal)?,
+                }
+            }
+            Answer::Subscribing(correlation, rooms) => {
+                self.is_preparing = false;
+                self.on_subscribing(correlation, rooms);
+            }
+            Answer::Fetched(fetch, read) => {
+                if let Some(delivery) = &mut self.delivery {
+                    delivery.fetched(&fetch, read);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the writer decided: an acknowledgement only for what it says is on the disk.
+    fn on_decided(&mut self, correlation: Correlation, outcome: Outcome) -> Result<(), CloseReason> {
+        let (position, duplicate) = match outcome {
+            Outcome::Appended(events) => {
+                // A room that was made has several events; its author's own is the first.
+                let Some(first) = events.first() else {
+                    return self.refuse_request(correlation, &Refusal::Internal);
+                };
+                (first.position(), false)
+            }
+            Outcome::Duplicate(position) => (position, true),
+            Outcome::Conflict => return self.refuse_decided(correlation, &Refusal::Conflict),
+            Outcome::Refused(refusal) => return self.refuse_decided(correlation, &refusal),
+            Outcome::Stale => return self.refuse_decided(correlation, &Refusal::Internal),
+        };
+        let outcome = if duplicate { PublishOutcome::Duplicate } else { PublishOutcome::Stored };
+        self.hub.metrics.publish_answered(outcome);
+        self.session.answer(correlation, &published(position, duplicate), self.io.out());
+        Ok(())
+    }
+
+    fn refuse_decided(&mut self, correlation: Correlation, refusal: &Refusal) -> Result<(), CloseReason> {
+        self.hub.metrics.publish_answered(match refusal {
+            Refusal::Rate { .. } => PublishOutcome::Rate,
+            Refusal::Unavailable => PublishOutcome::Unavailable,
+            _ => PublishOutcome::Refused,
+        });
+        self.refuse_request(correlation, refusal)
+    }
+
+    fn on_logged_in(&mut self, correlation: Correlation, who: LoggedIn) -> Result<(), CloseReason> {
+        let identity = Identity {
+            account: who.answer.account,
+            name: who.answer.name.clone(),
+            role: who.answer.role,
+            device: who.answer.device,
+            presence: who.presence,
+        };
+        if let Err(refusal) = self.hub.connect(identity.account, self.id, &self.link) {
+            return self.refuse_request(correlation, &refusal);
+        }
+        self.session.authenticated(correlation, &who.answer, self.io.out());
+        self.admission.logged_in();
+        let window = self.session.greeting().map_or(0, |greeting| greeting.window);
+        self.delivery = Some(hark_core::delivery::Delivery::new(identity.account, window));
+        if identity.presence == hark_protocol::PresenceMode::VISIBLE {
+            let who = (identity.account, &identity.name);
+            self.hub.presences.set(who, self.id, PresenceState::ONLINE);
+        }
+        tracing::info!(connection = self.id.0, account = %identity.name, device = identity.device.0, "logged in");
+        self.identity = Some(identity);
+        Ok(())
+    }
+
+    fn submit_prepared(&mut self, correlation: Correlation, prepared: Prepared) {
+        match prepared {
+            Prepared::Create(job) => self.submit(job),
+            Prepared::Change { entry, ask, client_id, request } => {
+                let Some(author) = self.author() else { return };
+                let link = std::sync::Arc::clone(&self.link);
+                let goal = Goal::Room(entry, ask);
+                self.submit(Job { link, correlation, author, client_id, request, goal });
+            }
+            Prepared::Publish(job, wait) => self.submit_later(job, wait),
+        }
+    }
+
+    /// Hands a job to the writer, or holds it back until the writer has room.
+    pub(super) fn submit(&mut self, job: Job) {
+        self.held = self.hub.writer.submit(job);
+    }
+
+    /// Hands a job to the writer after a wait, during which nothing more is read from the peer.
+    pub(super) fn submit_later(&mut self, job: Job, wait: Duration) {
+        match wait.is_zero() {
+            true => self.submit(job),
+            false => self.paused = Some((tokio::time::Instant::now() + wait, job)),
+        }
+    }
+}
+
+/// The acknowledgement of an event that is on the disk.
+fn published(position: Position, duplicate: bool) -> Frame {
+    Frame::Published(Published {
+        room: position.room,
+        epoch: position.epoch,
+        seq: position.seq,
+        time: position.time,
+        durability: Durability::DISK,
+        duplicate,
+    })
+}

@@ -1,0 +1,143 @@
+//! ROOM_LIST, ROOM_GET and ROOM_MEMBERS: finding rooms, and who is in them.
+
+use std::sync::Arc;
+
+use hark_core::Refusal;
+use hark_core::ports::{AccountRow, DirectoryError, MemberRow, RoomListing, RoomQuery};
+use hark_core::room::Room as RoomState;
+use hark_protocol::limits::LIST_PAGE_MAX;
+use hark_protocol::{
+    AccountId, Correlation, Frame, List, Member, Members, Room, RoomFilter, RoomGet, RoomList, RoomMembers,
+    RoomSummary, Rooms,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Connection;
+use super::change::room_named;
+use crate::hub::Hub;
+use crate::link::Answer;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Answers a question about rooms, whenever the answer is there.
+    pub(super) fn list(&mut self, correlation: Correlation, frame: Frame) {
+        let Some(account) = self.identity.as_ref().map(|identity| identity.account) else { return };
+        let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
+        self.hub.tasks.spawn(async move {
+            let answer = match frame {
+                Frame::RoomList(list) => rooms(&hub, account, list).await.map(Frame::Rooms),
+                Frame::RoomGet(get) => room(&hub, account, get).await.map(Frame::Room),
+                Frame::RoomMembers(ask) => members(&hub, account, ask).await.map(Frame::Members),
+                _ => Err(Refusal::Unsupported("this is no question about rooms")),
+            };
+            link.answer(match answer {
+                Ok(frame) => Answer::Reply(correlation, frame),
+                Err(refusal) => Answer::Refused(correlation, refusal),
+            });
+        });
+    }
+}
+
+/// How many elements a page has: what was asked for, within what a page holds.
+pub(super) fn page_limit(asked: u16) -> usize {
+    if asked == 0 { LIST_PAGE_MAX } else { usize::from(asked).min(LIST_PAGE_MAX) }
+}
+
+/// Cuts off the one element too many by which it is known that there are more.
+pub(super) fn cut<T>(mut elements: Vec<T>, limit: usize) -> (Vec<T>, bool) {
+    let more = elements.len() > limit;
+    elements.truncate(limit);
+    (elements, more)
+}
+
+async fn rooms(hub: &Hub, account: AccountId, list: RoomList) -> Result<Rooms, Refusal> {
+    let query = match list.filter {
+        RoomFilter::JOINED => RoomQuery::Joined(account),
+        RoomFilter::PUBLIC => RoomQuery::Public,
+        RoomFilter::INVITED => RoomQuery::Invited(account),
+        _ => return Err(Refusal::Unsupported("this filter is unknown")),
+    };
+    let (limit, after) = (page_limit(list.limit), list.after);
+    let found = hub.storage.read(move |reader| reader.rooms(query, after, limit + 1)).await?;
+    let (found, more) = cut(found, limit);
+    let mut rooms = Vec::with_capacity(found.len());
+    for listing in found {
+        rooms.push(summary(hub, account, listing).await?);
+    }
+    Ok(Rooms { rooms: List::truncated(rooms), more })
+}
+
+/// A room of a list. The store knows the account's role only where the list is about that account.
+async fn summary(hub: &Hub, account: AccountId, listing: RoomListing) -> Result<RoomSummary, Refusal> {
+    let role = match hub.loaded_room(listing.row.id) {
+        Some(entry) => entry.look(|room| room.role(account)),
+        None if listing.role.0 != 0 => listing.role,
+        None => hub.room(listing.row.id).await?.look(|room| room.role(account)),
+    };
+    Ok(RoomSummary {
+        room: listing.row.id,
+        name: listing.row.name,
+        visibility: listing.row.visibility,
+        history: listing.row.history,
+        topic: listing.row.topic,
+        members: listing.members,
+        role,
+        epoch: listing.row.epoch,
+        first: listing.row.first,
+        head: listing.row.head,
+        time: listing.row.time,
+    })
+}
+
+async fn room(hub: &Hub, account: AccountId, get: RoomGet) -> Result<Room, Refusal> {
+    let entry = room_named(hub, get.name).await?;
+    entry.look(|room| match room.is_visible_to(account) {
+        true => Ok(Room { room: summary_of(room, account) }),
+        false => Err(Refusal::NotFound("room")),
+    })
+}
+
+fn summary_of(room: &RoomState, account: AccountId) -> RoomSummary {
+    let row = room.row();
+    RoomSummary {
+        room: row.id,
+        name: row.name.clone(),
+        visibility: row.visibility,
+        history: row.history,
+        topic: row.topic.clone(),
+        members: u32::try_from(room.member_count()).unwrap_or(u32::MAX),
+        role: room.role(account),
+        epoch: row.epoch,
+        first: row.first,
+        head: row.head,
+        time: row.time,
+    }
+}
+
+async fn members(hub: &Hub, account: AccountId, ask: RoomMembers) -> Result<Members, Refusal> {
+    let limit = page_limit(ask.limit);
+    let entry = hub.room(ask.room).await?;
+    let rows: Vec<MemberRow> = entry.look(|room| {
+        room.view(account)?;
+        Ok::<_, Refusal>(room.members_after(ask.after).take(limit + 1).copied().collect())
+    })?;
+    let (rows, more) = cut(rows, limit);
+    let ids: Vec<AccountId> = rows.iter().map(|row| row.account).collect();
+    let accounts = hub
+        .storage
+        .directory(move |directory| directory.accounts_by_id(&ids).map_err(DirectoryError::from))
+        .await?;
+    let members = rows.iter().filter_map(|row| member(hub, row, &accounts)).collect();
+    Ok(Members { room: ask.room, members: List::truncated(members), more })
+}
+
+fn member(hub: &Hub, row: &MemberRow, accounts: &[AccountRow]) -> Option<Member> {
+    let account = accounts.iter().find(|account| account.id == row.account)?;
+    Some(Member {
+        account: row.account,
+        name: account.name.clone(),
+        display_name: account.display_name.clone(),
+        role: row.role,
+        joined: row.joined,
+        presence: hub.presences.state(row.account),
+    })
+}

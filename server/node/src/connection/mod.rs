@@ -1,0 +1,430 @@
+//! One connection: the task that owns the socket, the conversation and the subscriptions of one peer.
+//!
+//! Each turn of [`Connection::run`] takes what others have left at the link, carries out what the peer has
+//! sent, writes what its rooms have for it, and then waits for the first thing to happen. Whatever needs the
+//! disk or a password's hash is done elsewhere and comes back through the link.
+
+mod account;
+mod answer;
+mod change;
+mod deadlines;
+mod ephemeral;
+mod io;
+mod lists;
+mod log;
+mod publish;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hark_core::delivery::Delivery;
+use hark_core::outstanding::Progress;
+use hark_core::session::{Session, Step};
+use hark_core::{CloseReason, Refusal};
+use hark_protocol::{
+    Blob, Correlation, Disposition, ErrorCode, Frame, GoAway, HEADER_BYTES, Header, Line, List, Ping, RoomId,
+    Seq, encode_into,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use self::deadlines::{Deadlines, Due, Stage};
+use self::io::{Io, Wake, Wanted};
+use crate::admission::Admission;
+use crate::hub::{ConnectionId, Hub};
+use crate::link::{Identity, Inbox, Link, Order};
+use crate::room_entry::Follow;
+use crate::writer::Job;
+
+/// Bytes gathered for one write. Past it nothing more is written or read until the peer has taken some.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+
+/// How long the end of a transport may take.
+const FINISH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection<S> {
+    hub: Arc<Hub>,
+    id: ConnectionId,
+    address: IpAddr,
+    link: Arc<Link>,
+    io: Io<S>,
+    session: Session,
+    deadlines: Deadlines,
+    admission: Admission,
+    /// Who the peer is, once it has said so.
+    identity: Option<Identity>,
+    delivery: Option<Delivery<Follow>>,
+    /// A request is being looked up whose place among the others matters: what comes behind it waits unread.
+    is_preparing: bool,
+    /// A request that the writer had no room for.
+    held: Option<Job>,
+    /// A publish that came too fast is carried out then; what comes behind it waits unread.
+    paused: Option<(Instant, Job)>,
+    ending: Ending,
+}
+
+/// Whether the connection is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// It is not.
+    No,
+    /// What has begun is finished first.
+    Draining,
+    /// The last frames have been written.
+    Closed,
+}
+
+/// What a connection begins with.
+pub(crate) struct Accepted<S> {
+    pub(crate) stream: S,
+    pub(crate) id: ConnectionId,
+    pub(crate) address: IpAddr,
+    pub(crate) at: Instant,
+    pub(crate) admission: Admission,
+    pub(crate) link: Arc<Link>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn new(hub: Arc<Hub>, accepted: Accepted<S>) -> Connection<S> {
+        Connection {
+            session: Session::new(hub.session.clone()),
+            hub,
+            id: accepted.id,
+            address: accepted.address,
+            link: accepted.link,
+            io: Io::new(accepted.stream),
+            deadlines: Deadlines::new(accepted.at, Instant::now()),
+            admission: accepted.admission,
+            identity: None,
+            delivery: None,
+            is_preparing: false,
+            held: None,
+            paused: None,
+            ending: Ending::No,
+        }
+    }
+
+    /// Serves the peer until one side ends it.
+    pub(crate) async fn run(mut self) {
+        while let Some(wake) = self.turn().await {
+            if let Err(reason) = self.on_wake(wake) {
+                self.close(Some(&reason));
+            }
+        }
+        self.io.finish(FINISH_PATIENCE).await;
+    }
+
+    /// Tells the peer why it is not served, and ends.
+    pub(crate) async fn refuse(mut self, reason: CloseReason) {
+        self.close(Some(&reason));
+        while let Some(wake) = self.turn().await {
+            if matches!(wake, Wake::Failed(_) | Wake::Deadline) {
+                break;
+            }
+        }
+        self.io.finish(FINISH_PATIENCE).await;
+    }
+
+    /// Does everything that can be done now, and waits. `None` when there is nothing left to wait for.
+    async fn turn(&mut self) -> Option<Wake> {
+        if let Err(reason) = self.work() {
+            self.close(Some(&reason));
+        }
+        let now = Instant::now();
+        self.deadlines.set_unsent(self.io.unsent() > 0, false, now);
+        if self.ending == Ending::Closed && self.io.is_flushed() {
+            return None;
+        }
+        let read = self.wants_bytes();
+        self.deadlines.set_partial(read && self.io.has_partial(), now);
+        let paused = self.paused.as_ref().map(|(at, _)| *at);
+        let deadline = self.deadlines.next(self.stage(), read, self.hub.limits());
+        let wanted = Wanted { read, deadline: paused.map_or(deadline, |at| at.min(deadline)) };
+        Some(self.io.next(&self.link, wanted).await)
+    }
+
+    /// Carries out what was left, what was read and what the rooms have, in this order.
+    fn work(&mut self) -> Result<(), CloseReason> {
+        if self.ending == Ending::Closed {
+            return Ok(());
+        }
+        let control_from = self.io.out().len();
+        let inbox = self.link.take();
+        self.take_inbox(inbox)?;
+        self.take_frames()?;
+        self.count_frames(control_from);
+        self.write_events();
+        let pongs_from = self.io.out().len();
+        self.write_pongs();
+        self.count_frames(pongs_from);
+        if self.ending == Ending::Draining && self.is_settled() {
+            self.close(None);
+        }
+        Ok(())
+    }
+
+    fn take_inbox(&mut self, inbox: Inbox) -> Result<(), CloseReason> {
+        for order in inbox.orders {
+            self.on_order(order)?;
+        }
+        for answer in inbox.answers {
+            self.on_answer(answer)?;
+        }
+        if let Some(delivery) = &mut self.delivery {
+            inbox.hints.into_iter().for_each(|room| delivery.hint(room));
+        }
+        if self.io.unsent() < OUT_BYTES_MAX {
+            for whisper in inbox.whispers {
+                self.io.out().extend_from_slice(whisper.as_slice());
+            }
+        }
+        Ok(())
+    }
+
+    fn take_frames(&mut self) -> Result<(), CloseReason> {
+        while self.wants_frames() {
+            let Some(raw) = self.io.take_frame(self.session.frame_bytes_max())? else { break };
+            self.deadlines.on_frame();
+            self.hub.metrics.frame_received(raw.header().frame_type, HEADER_BYTES + raw.payload().len());
+            match self.session.on_frame(&raw, self.hub.now_ns(), self.io.out())? {
+                Step::Done => {}
+                Step::Request(correlation, frame) => self.on_request(correlation, frame)?,
+                Step::Notice(frame) => self.on_notice(frame)?,
+                Step::Leave(disposition) => self.on_leave(disposition),
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out a request, or begins to.
+    fn on_request(&mut self, correlation: Correlation, frame: Frame) -> Result<(), CloseReason> {
+        match frame {
+            Frame::Publish(publish) => self.publish(correlation, publish),
+            Frame::Subscribe(subscribe) => self.subscribe(correlation, subscribe),
+            Frame::Unsubscribe(unsubscribe) => self.unsubscribe(correlation, &unsubscribe),
+            Frame::History(history) => self.history(correlation, history),
+            Frame::RoomCreate(_) | Frame::RoomDirect(_) => self.create(correlation, frame),
+            Frame::RoomJoin(_)
+            | Frame::RoomLeave(_)
+            | Frame::RoomInvite(_)
+            | Frame::RoomKick(_)
+            | Frame::RoomTopic(_)
+            | Frame::RoomRoleSet(_) => self.change(correlation, frame),
+            Frame::RoomList(_) | Frame::RoomGet(_) | Frame::RoomMembers(_) => self.list(correlation, frame),
+            Frame::Auth(auth) => self.log_in(correlation, auth),
+            Frame::Register(register) => self.register(correlation, register),
+            Frame::PresenceSet(set) => return self.set_presence(correlation, set),
+            Frame::ProfileSet(set) => self.set_profile(correlation, set),
+            Frame::AccountAdd(_)
+            | Frame::AccountList(_)
+            | Frame::AccountDisable(_)
+            | Frame::AccountPassword(_) => self.administer(correlation, frame),
+            _ => {
+                return self
+                    .refuse_request(correlation, &Refusal::Unsupported("this server does not do that"));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_notice(&mut self, frame: Frame) -> Result<(), CloseReason> {
+        match frame {
+            Frame::Ack(ack) => self.ack(&ack)?,
+            Frame::Signal(signal) => self.signal(&signal),
+            _ => {} // CANCEL: the session has noted it, and the answer will say so
+        }
+        Ok(())
+    }
+
+    fn on_leave(&mut self, disposition: Disposition) {
+        if disposition == Disposition::FORGET_DEVICE {
+            self.forget_device();
+        }
+        self.ending = Ending::Draining;
+        self.deadlines.drain(Instant::now());
+    }
+
+    fn on_order(&mut self, order: Order) -> Result<(), CloseReason> {
+        match order {
+            Order::Disabled => return Err(CloseReason::AccountDisabled),
+            Order::Replaced(room) => self.replaced(room),
+            Order::WriterHasRoom => {
+                if let Some(job) = self.held.take() {
+                    self.submit(job);
+                }
+            }
+            Order::Drain { reconnect_after_ms } if self.ending == Ending::No => {
+                if !self.session.is_active() {
+                    return Err(CloseReason::ShuttingDown);
+                }
+                let goodbye = GoAway {
+                    code: ErrorCode::SHUTTING_DOWN,
+                    reconnect_after_ms,
+                    addresses: List::default(),
+                    text: Line::lossy("the server is shutting down"),
+                };
+                encode_into(Correlation::NONE, &goodbye, self.io.out());
+                self.ending = Ending::Draining;
+                self.deadlines.drain(Instant::now());
+            }
+            Order::Drain { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn on_wake(&mut self, wake: Wake) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        match wake {
+            Wake::Left => {}
+            Wake::Wrote => self.deadlines.set_unsent(self.io.unsent() > 0, true, now),
+            Wake::Read(0) => self.abandon(),
+            Wake::Failed(error) => {
+                tracing::debug!(connection = self.id.0, %error, "the transport failed");
+                self.abandon();
+            }
+            Wake::Read(_) => self.deadlines.on_heard(now),
+            Wake::Deadline => return self.on_deadline(now),
+        }
+        Ok(())
+    }
+
+    fn on_deadline(&mut self, now: Instant) -> Result<(), CloseReason> {
+        if let Some((_, job)) = self.paused.take_if(|(at, _)| *at <= now) {
+            self.submit(job);
+        }
+        if self.ending == Ending::Closed {
+            self.abandon(); // the last frames could not be written in time
+            return Ok(());
+        }
+        match self.deadlines.due(now, self.stage(), self.wants_bytes(), self.hub.limits()) {
+            Due::Nothing => {}
+            Due::Ping => encode_into(Correlation::NONE, &Ping { data: Blob::default() }, self.io.out()),
+            Due::Recheck => {
+                if let Some(delivery) = &mut self.delivery {
+                    delivery.recheck();
+                }
+            }
+            Due::Heads => self.tell_heads(now),
+            Due::Close(reason) => return Err(reason),
+            Due::Drained => self.close(None),
+        }
+        Ok(())
+    }
+
+    /// Writes what the rooms have for the peer, as far as credit and one write allow.
+    fn write_events(&mut self) {
+        let Some(delivery) = &mut self.delivery else { return };
+        let round = delivery.round(OUT_BYTES_MAX, self.io.out());
+        self.hub.metrics.delivered(usize::try_from(round.events).unwrap_or(usize::MAX));
+        for room in round.ended {
+            self.end_subscription(room);
+        }
+        for fetch in round.fetches {
+            self.fetch(fetch);
+        }
+        if round.is_starved {
+            self.deadlines.set_lagging(true, Instant::now());
+        }
+    }
+
+    fn write_pongs(&mut self) {
+        match &self.delivery {
+            Some(delivery) => self.session.pongs(delivery, self.io.out()),
+            None => self.session.pongs(&NothingFollowed, self.io.out()),
+        }
+    }
+
+    /// Refuses a request as its final answer.
+    fn refuse_request(&mut self, correlation: Correlation, refusal: &Refusal) -> Result<(), CloseReason> {
+        self.session.refuse(correlation, refusal, self.io.out())
+    }
+
+    /// Says the last words. What the peer still sends is not read.
+    fn close(&mut self, reason: Option<&CloseReason>) {
+        if self.ending == Ending::Closed {
+            return;
+        }
+        if let Some(reason) = reason {
+            tracing::debug!(connection = self.id.0, %reason, "ending a connection");
+        }
+        let from = self.io.out().len();
+        self.session.close(reason, self.io.out());
+        self.count_frames(from);
+        self.ending = Ending::Closed;
+        self.deadlines.close(Instant::now());
+    }
+
+    /// The transport is gone: there is nobody to say anything to.
+    fn abandon(&mut self) {
+        self.io.abandon();
+        self.ending = Ending::Closed;
+    }
+
+    fn is_settled(&self) -> bool {
+        self.session.is_settled() && self.held.is_none() && self.paused.is_none()
+    }
+
+    fn stage(&self) -> Stage {
+        match (self.session.is_active(), self.session.greeting()) {
+            (true, _) => Stage::Active,
+            (false, Some(_)) => Stage::Greeted,
+            (false, None) => Stage::Silent,
+        }
+    }
+
+    /// Whether the next frame may be carried out now.
+    fn wants_frames(&self) -> bool {
+        self.ending == Ending::No
+            && !self.is_preparing
+            && self.held.is_none()
+            && self.paused.is_none()
+            && self.session.wants_frames()
+            && self.io.unsent() < OUT_BYTES_MAX
+    }
+
+    /// Whether bytes are wanted from the socket: backpressure is reading less.
+    fn wants_bytes(&self) -> bool {
+        self.wants_frames()
+    }
+
+    /// Counts the frames in what was written from there on.
+    fn count_frames(&mut self, from: usize) {
+        let mut rest = self.io.out().get(from..).unwrap_or_default();
+        while let Some(header) = Header::read(rest) {
+            self.hub.metrics.frame_sent(header.frame_type);
+            if header.frame_type == hark_protocol::FrameType::ERROR {
+                let code =
+                    rest.get(HEADER_BYTES..HEADER_BYTES + 2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
+                self.hub.metrics.error_sent(ErrorCode(code));
+            }
+            let total = HEADER_BYTES.saturating_add(usize::try_from(header.length).unwrap_or(usize::MAX));
+            rest = rest.get(total..).unwrap_or_default();
+        }
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        for _ in 0..self.delivery.as_ref().map_or(0, Delivery::len) {
+            self.hub.metrics.subscription_ended();
+        }
+        if let Some(identity) = &self.identity {
+            self.hub.disconnect(identity.account, self.id);
+        }
+    }
+}
+
+/// The progress of a connection without subscriptions.
+struct NothingFollowed;
+
+impl Progress for NothingFollowed {
+    fn targets(&self) -> Vec<(RoomId, Seq)> {
+        Vec::new()
+    }
+    fn has_reached(&self, _: RoomId, _: Seq) -> bool {
+        true
+    }
+}

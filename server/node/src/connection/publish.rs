@@ -1,0 +1,67 @@
+//! PUBLISH: from the frame to the writer's queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hark_core::Refusal;
+use hark_core::ports::Author;
+use hark_core::room::Ask;
+use hark_protocol::{Correlation, Frame, LimitId, Publish};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Connection;
+use crate::link::{Answer, Prepared};
+use crate::room_entry::RoomEntry;
+use crate::writer::{Goal, Job};
+
+/// A publish that would have to wait longer than this for its rate is refused instead.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Who the connection's events are by.
+    pub(super) fn author(&self) -> Option<Author> {
+        let identity = self.identity.as_ref()?;
+        Some(Author { account: identity.account, name: identity.name.clone() })
+    }
+
+    /// Takes a publish. Over its account's rate it is slowed down first, by reading no further; only what
+    /// would have to wait too long is refused, and even then a retry of what is stored is answered as such.
+    pub(super) fn publish(&mut self, correlation: Correlation, publish: Publish) {
+        let Some(author) = self.author() else { return };
+        let (room, client_id) = (publish.room, publish.client_id);
+        let frame = Frame::Publish(publish);
+        let request = self.hub.identities.hash(&frame);
+        let Frame::Publish(Publish { kind, body, .. }) = frame else { return };
+        let (refusal, wait) = self.rate(&author);
+        let ask = refusal.map_or(Ask::Publish { kind, body: body.into_bytes() }, Ask::Refused);
+        let link = Arc::clone(&self.link);
+        let job = move |entry: Arc<RoomEntry>| {
+            let goal = Goal::Room(entry, ask);
+            Job { link, correlation, author, client_id, request, goal }
+        };
+        if let Some(entry) = self.hub.loaded_room(room) {
+            return self.submit_later(job(entry), wait);
+        }
+        self.is_preparing = true;
+        let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
+        self.hub.tasks.spawn(async move {
+            let prepared = hub.room(room).await.map(|entry| Prepared::Publish(job(entry), wait));
+            link.answer(Answer::Prepared(correlation, Box::new(prepared)));
+        });
+    }
+
+    /// Takes one publish of the account's rate: how long it has to wait, or why it is refused.
+    fn rate(&self, author: &Author) -> (Option<Refusal>, Duration) {
+        let Err(wait_ns) = self.hub.take_publish(author.account) else { return (None, Duration::ZERO) };
+        let wait = Duration::from_nanos(wait_ns);
+        if wait <= WAIT_MAX {
+            return (None, wait);
+        }
+        let refusal = Refusal::Rate {
+            limit: LimitId::PUBLISH_RATE,
+            value: self.hub.limits().publish_rate_per_second.into(),
+            retry_after_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+        };
+        (Some(refusal), Duration::ZERO)
+    }
+}

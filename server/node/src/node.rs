@@ -1,0 +1,303 @@
+//! The node: a Hark server as a value that can be started, asked and stopped.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hark_core::Limits;
+use hark_core::ports::StoreError;
+use hark_core::session::Settings as SessionSettings;
+use hark_protocol::Line;
+use rustls::ServerConfig;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, SystemClock};
+use crate::entropy::{Entropy, OsEntropy, random_bytes};
+use crate::hub::{Hub, HubParts};
+use crate::link::Order;
+use crate::listener::{Door, Listener};
+use crate::metrics::Metrics;
+use crate::password::{PasswordError, PasswordPool};
+use crate::settings::Settings;
+use crate::storage::{Storage, Stores};
+use crate::tails::TailBudget;
+use crate::writer::WriterParts;
+
+/// Memory for the newest events of all rooms together, unless the builder says otherwise.
+pub(crate) const TAIL_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+
+/// How often cursors are saved, and unused rooms let go.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long presence changes gather before they are told.
+const PRESENCE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Why a node could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The builder was not told what it can not do without.
+    #[error("a node needs {0}")]
+    Missing(&'static str),
+    /// The stores could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Passwords can not be hashed here.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The listener or a thread could not be had.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What a node is made of. Only TLS and the stores have no default.
+pub struct NodeBuilder {
+    limits: Limits,
+    registration: bool,
+    agent: String,
+    tail_bytes_max: usize,
+    tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    stores: Option<Stores>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl NodeBuilder {
+    /// The limits; those of a public server by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> NodeBuilder {
+        self.limits = limits;
+        self
+    }
+
+    /// Whether holders of the registration token may make accounts; they may by default.
+    #[must_use]
+    pub fn registration(mut self, registration: bool) -> NodeBuilder {
+        self.registration = registration;
+        self
+    }
+
+    /// The name and version by which the server introduces itself.
+    #[must_use]
+    pub fn agent(mut self, agent: impl Into<String>) -> NodeBuilder {
+        self.agent = agent.into();
+        self
+    }
+
+    /// Bytes of memory for the newest events of all rooms together.
+    #[must_use]
+    pub fn tail_bytes_max(mut self, bytes: usize) -> NodeBuilder {
+        self.tail_bytes_max = bytes;
+        self
+    }
+
+    /// The certificate and TLS settings; may be swapped while the node runs.
+    #[must_use]
+    pub fn tls(mut self, tls: Arc<ArcSwap<ServerConfig>>) -> NodeBuilder {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The stores.
+    #[must_use]
+    pub fn stores(mut self, stores: Stores) -> NodeBuilder {
+        self.stores = Some(stores);
+        self
+    }
+
+    /// Where the node counts what it does.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Arc<Metrics>) -> NodeBuilder {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Where the node learns the time; the machine's clock by default.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> NodeBuilder {
+        self.clock = clock;
+        self
+    }
+
+    /// Where the node takes randomness from; the system's by default.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> NodeBuilder {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Starts serving. Belongs in a multi-threaded Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start<L: Listener>(self, listener: L) -> Result<Node, StartError> {
+        let tls = self.tls.ok_or(StartError::Missing("TLS settings"))?;
+        let stores = self.stores.ok_or(StartError::Missing("stores"))?;
+        let local_addr = listener.local_addr()?;
+        let settings = Settings::load_or_create(&*stores.directory, &*self.entropy)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let passwords = PasswordPool::new(cores, Arc::clone(&self.entropy), Arc::clone(&self.metrics))?;
+        let limits = Arc::new(self.limits);
+        let tails = Arc::new(TailBudget::new(self.tail_bytes_max));
+        let parts = HubParts {
+            session: SessionSettings {
+                limits: Arc::clone(&limits),
+                registration: self.registration,
+                agent: Line::lossy(&self.agent),
+            },
+            storage: Storage::new(Arc::clone(&stores.reader), stores.directory, stores.cursors),
+            tails: Arc::clone(&tails),
+            metrics: Arc::clone(&self.metrics),
+            passwords,
+            settings,
+            clock: Arc::clone(&self.clock),
+            entropy: self.entropy,
+        };
+        let hub = Arc::new(Hub::new(parts));
+        hub.metrics.limits_set(&limits);
+        let (log, reader, metrics, clock) = (stores.log, stores.reader, self.metrics, self.clock);
+        let writer = start_writer(&hub, WriterParts { log, reader, limits, clock, metrics, tails })?;
+        let door = Arc::new(Door::new(Arc::clone(&hub), tls));
+        let housekeeping = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&door).run(listener)),
+            tokio::spawn(keep_house(Arc::clone(&hub), housekeeping.clone())),
+            tokio::spawn(tell_presences(Arc::clone(&hub), housekeeping.clone())),
+        ];
+        let is_ready = AtomicBool::new(true);
+        Ok(Node { hub, door, local_addr, is_ready, writer: Some(writer), housekeeping, tasks })
+    }
+}
+
+fn start_writer(hub: &Arc<Hub>, parts: WriterParts) -> io::Result<JoinHandle<()>> {
+    let hub = Arc::clone(hub);
+    std::thread::Builder::new().name("hark-writer".into()).spawn(move || hub.writer.run(parts))
+}
+
+/// Saves cursors, lets go of what nobody uses.
+async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) {
+    let mut interval = tokio::time::interval(HOUSEKEEPING_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        hub.flush_cursors().await;
+        hub.sweep();
+    }
+}
+
+/// Tells presences, so often at most as is bearable.
+async fn tell_presences(hub: Arc<Hub>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = hub.presences.changed() => {}
+            () = stop.cancelled() => return,
+        }
+        for presence in hub.presences.take_changes() {
+            hub.tell_presence(presence).await;
+        }
+        tokio::time::sleep(PRESENCE_INTERVAL).await;
+    }
+}
+
+/// What came of a shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Connections that were open.
+    pub connections: usize,
+    /// Whether all of them ended by themselves within the time given.
+    pub in_time: bool,
+}
+
+/// A running Hark server. Dropping it without [`Node::shutdown`] leaves its tasks to the runtime's end.
+pub struct Node {
+    hub: Arc<Hub>,
+    door: Arc<Door>,
+    local_addr: SocketAddr,
+    is_ready: AtomicBool,
+    writer: Option<JoinHandle<()>>,
+    housekeeping: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Node {
+    /// A node that has to be told its TLS settings and its stores.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder {
+            limits: Limits::public(),
+            registration: true,
+            agent: concat!("harkd/", env!("CARGO_PKG_VERSION")).into(),
+            tail_bytes_max: TAIL_BYTES_DEFAULT,
+            tls: None,
+            stores: None,
+            metrics: Arc::new(Metrics::new()),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+        }
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Whether it takes connections.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed) && self.hub.writer.failed().borrow().is_none()
+    }
+
+    /// Resolves when the store can not be trusted any more, with the reason: the process should end, because
+    /// what is on the disk can only be known by starting anew. Cancel-safe.
+    pub async fn failed(&self) -> String {
+        let mut failed: watch::Receiver<Option<String>> = self.hub.writer.failed();
+        match failed.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await, // the sender lives as long as the node
+        }
+    }
+
+    /// Stops accepting, tells every peer to come back later, lets them finish what they have begun, and
+    /// returns when all are gone and everything is stored, or when `grace` is over.
+    pub async fn shutdown(mut self, grace: Duration) -> ShutdownReport {
+        self.is_ready.store(false, Ordering::Relaxed);
+        self.door.shutdown.cancel();
+        let links: Vec<_> = self.door.open.lock().values().cloned().collect();
+        let spread_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).clamp(1, 10_000);
+        for link in &links {
+            let chance = u64::from_be_bytes(random_bytes(&*self.hub.entropy.0));
+            let reconnect_after_ms = u32::try_from(chance % spread_ms).unwrap_or(0);
+            link.order(Order::Drain { reconnect_after_ms });
+        }
+        let connections = links.len();
+        drop(links);
+        self.hub.tasks.close();
+        let in_time = tokio::time::timeout(grace, self.hub.tasks.wait()).await.is_ok();
+        self.housekeeping.cancel();
+        for task in self.tasks.drain(..) {
+            let _ = task.await; // a panic in there has been reported by the runtime
+        }
+        self.hub.flush_cursors().await;
+        self.hub.writer.close();
+        if let Some(writer) = self.writer.take() {
+            let joined = tokio::task::spawn_blocking(move || writer.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the writer did not end in order");
+            }
+        }
+        ShutdownReport { connections, in_time }
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}

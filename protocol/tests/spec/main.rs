@@ -13,6 +13,7 @@ mod rejects;
 mod requirements;
 mod samples;
 mod schema;
+mod session;
 mod streams;
 mod tables;
 mod vectors;

@@ -230,11 +230,16 @@ pub(crate) fn read(path: &str) -> String {
 /// environment, writes it instead.
 pub(crate) fn hold(path: &str, expected: &str) {
     let file = spec_dir().join(path);
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
     if std::env::var_os("HARK_BLESS").is_some() {
-        std::fs::write(&file, expected).unwrap();
+        if found != expected {
+            // Renamed into place, because other tests read the same folder at the same time.
+            let fresh = file.with_extension("fresh");
+            std::fs::write(&fresh, expected).unwrap();
+            std::fs::rename(fresh, file).unwrap();
+        }
         return;
     }
-    let found = std::fs::read_to_string(&file).unwrap_or_default();
     let differs = found.lines().zip(expected.lines()).position(|(found, expected)| found != expected);
     let line = differs.unwrap_or(found.lines().count().min(expected.lines().count()));
     assert!(

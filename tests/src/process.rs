@@ -1,5 +1,6 @@
 //! One child process: its output as it comes, its end, and no way to outlive the test that started it.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -32,8 +33,18 @@ pub fn programs_folder() -> PathBuf {
     test.ancestors().nth(2).expect("cargo runs tests from target/PROFILE/deps").to_path_buf()
 }
 
+/// A `PATH` on which our programs come first.
+///
+/// # Panics
+/// When the folder's name can not stand in a `PATH`.
+pub fn search_path() -> OsString {
+    let rest = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [programs_folder()].into_iter().chain(std::env::split_paths(&rest));
+    std::env::join_paths(folders).expect("folders whose names can stand in a PATH")
+}
+
 /// A command that inherits nothing which a developer has exported for their own Hark.
-pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

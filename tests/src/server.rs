@@ -8,7 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::client::Person;
-use crate::process::{Ended, Process, command, program};
+use crate::process::{Ended, Process, command, program, search_path};
 use crate::scale::PATIENCE;
 
 /// A server's folder and its ports, whether it runs or not.
@@ -73,7 +73,7 @@ impl Place {
     /// `harkd` with its default configuration but for the ports, not yet started.
     pub fn command(&self) -> Command {
         let mut harkd = command(program("harkd"));
-        harkd.current_dir(self.folder.path());
+        harkd.current_dir(self.folder.path()).env("PATH", search_path());
         harkd.env("HARKD_LISTEN", self.listen.to_string());
         harkd.env("HARKD_METRICS_LISTEN", self.metrics.to_string());
         harkd

@@ -218,7 +218,7 @@ fn only_a_store_says_that_an_event_is_on_the_disk() {
             continue;
         }
         for (index, line) in source.product_code().lines().enumerate() {
-            if line.contains(".committed(") || line.contains("::committed") {
+            if line.contains(".committed()") || line.contains("::committed") {
                 complaints.push(format!("{}:{}", source.path, index + 1));
             }
         }

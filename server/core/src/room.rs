@@ -219,7 +219,10 @@ impl Room {
     ) -> Result<Proposal, Refusal> {
         self.permit(author, Action::Publish)?;
         if !kind.is_publishable() {
-            return Err(Refusal::Forbidden("events of this kind are made by the server"));
+            return Err(match kind.is_known() {
+                true => Refusal::Forbidden("events of this kind are made by the server"),
+                false => Refusal::Unsupported("this kind of event is unknown"),
+            });
         }
         let body_max = u64::from(limits.body_bytes_max());
         if body.len() as u64 > body_max {

@@ -170,6 +170,9 @@ impl Session {
     }
 
     fn on_first_frame(&mut self, raw: &RawFrame, out: &mut Vec<u8>) -> Result<Step, CloseReason> {
+        if raw.header().frame_type.is_ignorable() {
+            return Ok(Step::Done);
+        }
         if raw.header().frame_type != FrameType::HELLO {
             return Err(CloseReason::BadState("the first frame must be HELLO"));
         }
@@ -205,6 +208,7 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
         match (&frame, sort(frame.frame_type())) {
+            (_, Sort::ServerOnly) if frame.frame_type().is_ignorable() => Ok(Step::Done),
             (_, Sort::ServerOnly) => Err(CloseReason::BadState("only servers send this frame")),
             (Frame::Hello(_), _) => Err(CloseReason::BadState("HELLO comes once")),
             (Frame::Close(close), _) => Ok(Step::Leave(close.disposition)),
@@ -218,7 +222,10 @@ impl Session {
                 Ok(Step::Notice(frame))
             }
             (_, Sort::Notice) if self.is_active() => Ok(Step::Notice(frame)),
-            (_, Sort::Notice) => Ok(Step::Done),
+            (_, Sort::Notice) => {
+                self.say(Correlation::NONE, &Refusal::Unauthenticated, out);
+                Ok(Step::Done)
+            }
             (_, Sort::Request) => self.on_request(correlation, frame, out),
         }
     }
@@ -242,7 +249,9 @@ impl Session {
             return Ok(Step::Done);
         }
         if !self.outstanding.insert(correlation) {
-            return Err(CloseReason::BadState("this correlation belongs to a request without an answer"));
+            // Not under that correlation: it would be taken for the other request's final answer.
+            self.say(Correlation::NONE, &Refusal::Malformed("this correlation is in use"), out);
+            return Ok(Step::Done);
         }
         if opens {
             self.state = match std::mem::replace(&mut self.state, State::Closed) {
@@ -255,11 +264,11 @@ impl Session {
 
     /// Gives a request its final answer. One that was cancelled is told so instead, and one that has its
     /// answer already gets no other.
-    pub fn answer<P: Payload>(&mut self, correlation: Correlation, payload: &P, out: &mut Vec<u8>) {
+    pub fn answer(&mut self, correlation: Correlation, frame: &Frame, out: &mut Vec<u8>) {
         match self.outstanding.answer(correlation) {
             None => {}
-            Some(true) if is_read(P::TYPE) => self.say(correlation, &Refusal::Cancelled, out),
-            Some(_) => encode_into(correlation, payload, out),
+            Some(true) if is_read(frame.frame_type()) => self.say(correlation, &Refusal::Cancelled, out),
+            Some(_) => frame.encode_into(correlation, out),
         }
         if let State::Deciding { .. } = self.state {
             self.decided(false);

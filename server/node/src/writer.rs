@@ -8,13 +8,15 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use hark_core::Limits;
 use hark_core::Refusal;
 use hark_core::ports::{
-    Appended, Author, Draft, LogReader, LogStore, NewRoom, Outcome, Proposal, RequestHash, StoreError, Target,
+    Appended, Author, Change, Draft, LogReader, LogStore, NewRoom, Outcome, Proposal, RequestHash,
+    StoreError, Target,
 };
 use hark_core::room::Ask;
-use hark_protocol::{ClientId, Correlation, RoomId, Seq};
+use hark_protocol::{ClientId, Correlation, Kind, RoomId, Seq};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
@@ -242,7 +244,7 @@ impl WriterParts {
 
     fn judge(&self, job: &Job) -> Draft {
         let (target, proposal, judged_at) = match &job.goal {
-            Goal::Create(room) => (Target::Create(room.clone()), Proposal::Holds(Seq(1)), Seq::ZERO),
+            Goal::Create(room) => (Target::Create(room.clone()), joins(), Seq::ZERO),
             Goal::Room(entry, ask) => entry.look(|room| {
                 (Target::Room(entry.id()), room.judge(&job.author, ask, &self.limits), room.judged_at())
             }),
@@ -299,6 +301,11 @@ impl WriterParts {
             Err(error) => tracing::error!(%error, room = %entry.id(), "a room could not be read again"),
         }
     }
+}
+
+/// The proposal of a draft that makes a room: its join events, which the store makes from the members.
+fn joins() -> Proposal {
+    Proposal::Append { kind: Kind::JOIN, body: Bytes::new(), change: Change::None }
 }
 
 fn appended_in(outcome: &Outcome) -> usize {

@@ -42,6 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let verdicts = rooms
             .into_iter()
             .map(|Subscribing { item, found }| {
+                self.end_subscription(item.room);
                 let begun = found.and_then(|(entry, cursor)| self.begin(&item, &entry, cursor));
                 begun.unwrap_or_else(|refusal| refused(item.room, refusal.code()))
             })
@@ -61,7 +62,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let view = entry.look(|room| room.view(identity.account))?;
         let max = self.hub.limits().subscriptions_max;
-        if delivery.get(item.room).is_none() && delivery.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
+        if item.mode == SubscriptionMode::DURABLE && identity.device.0 == 0 {
+            return Err(Refusal::Forbidden("a login without a device has no durable subscriptions"));
+        }
+        if delivery.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
             return Err(Refusal::Limit { limit: LimitId::SUBSCRIPTIONS, value: max.into() });
         }
         let beginning = Beginning::resolve(item, &view, cursor);
@@ -74,20 +78,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn follow(&mut self, item: &SubscribeItem, entry: &Arc<RoomEntry>, view: &View, next: Seq) {
         let (Some(identity), Some(delivery)) = (&self.identity, &mut self.delivery) else { return };
-        let is_durable = item.mode == SubscriptionMode::DURABLE && identity.device.0 != 0;
         let follower = Follower {
             link: Arc::clone(&self.link),
             account: identity.account,
             takes_signals: self.session.has(Capability::SIGNALS),
             takes_presence: self.session.has(Capability::PRESENCE),
-            durable: is_durable.then_some(identity.device),
+            durable: (item.mode == SubscriptionMode::DURABLE).then_some(identity.device),
             is_hinted: false,
         };
         let max = self.hub.limits().window_events_max;
         let window = if item.window == 0 { max } else { item.window.min(max) };
-        if delivery.remove(item.room).is_none() {
-            self.hub.metrics.subscription_began();
-        }
+        self.hub.metrics.subscription_began();
         delivery.insert(item.room, entry.follow(follower), Subscription::new(view, next, window));
     }
 

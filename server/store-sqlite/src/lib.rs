@@ -1,1 +1,40 @@
-//! The server's ports over SQLite.
+//! The server's ports over SQLite: one data folder, one writer that syncs once for each group, a few readers.
+//!
+//! The folder holds `log.db`, which is the truth: sealed frames in the order of their arrival, identities, rooms,
+//! members, invitations; `index.db`, which finds an event by room and seq and can be built again from the log;
+//! `directory.db`: accounts, devices, settings, cursors; and `lock`. Only `index.db` may be lost.
+//!
+//! ```
+//! use hark_core::ports::{Directory, LogReader};
+//! use hark_store_sqlite::SqliteStores;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let stores = SqliteStores::open(folder.path())?;
+//! assert!(stores.reader.room_id(&"tea".parse()?)?.is_none());
+//! assert!(stores.directory.account(&"ann".parse()?)?.is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod changes;
+mod cursors;
+mod database;
+mod decide;
+mod directory;
+mod error;
+mod index;
+mod keeper;
+mod lock;
+mod log;
+mod migrations;
+mod open;
+mod places;
+mod reader;
+mod rows;
+mod tail;
+mod wal;
+
+pub use directory::SqliteDirectory;
+pub use error::OpenError;
+pub use log::SqliteLog;
+pub use open::SqliteStores;
+pub use reader::SqliteReader;

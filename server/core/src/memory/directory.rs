@@ -117,7 +117,7 @@ impl Directory for MemoryDirectory {
             account: new.account,
             label: new.label,
             created: new.now,
-            last_used: to_the_hour(new.now),
+            last_used: DeviceRow::noted(new.now),
         };
         state.devices.insert(id, (row, new.token));
         Ok(id)
@@ -128,7 +128,7 @@ impl Directory for MemoryDirectory {
         let Some((row, _)) = state.devices.values_mut().find(|(_, held)| held == token) else {
             return Ok(None);
         };
-        row.last_used = row.last_used.max(to_the_hour(now));
+        row.last_used = row.last_used.max(DeviceRow::noted(now));
         Ok(Some(row.clone()))
     }
 
@@ -145,10 +145,4 @@ impl Directory for MemoryDirectory {
         lock(&self.state).settings.insert(key.to_owned(), value.to_vec());
         Ok(())
     }
-}
-
-/// The hour that `time` lies in: a login is noted so coarsely that most logins write nothing.
-fn to_the_hour(time: UnixMillis) -> UnixMillis {
-    const HOUR_MS: u64 = 60 * 60 * 1_000;
-    UnixMillis(time.0 - time.0 % HOUR_MS)
 }

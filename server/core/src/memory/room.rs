@@ -76,7 +76,7 @@ impl RoomLog {
             .map_err(|_| Refusal::TooLarge { limit: LimitId::BODY_BYTES, value: BODY_BYTES_MAX as u64 })?;
         self.row.head = position.seq;
         self.row.time = position.time;
-        self.identities.insert((author.account, client_id), (request, position.seq));
+        self.identities.entry((author.account, client_id)).or_insert((request, position.seq));
         let frame = sealed.frame().clone();
         self.events.push((position.time, Stored::Event { seq: position.seq, frame }));
         self.change(author.account, position.seq, change);

@@ -75,6 +75,14 @@ pub struct DeviceRow {
     pub last_used: UnixMillis,
 }
 
+impl DeviceRow {
+    /// What is noted of a login at `now`: the hour it lies in, so that most logins write nothing.
+    pub fn noted(now: UnixMillis) -> UnixMillis {
+        const HOUR_MS: u64 = 60 * 60 * 1_000;
+        UnixMillis(now.0 - now.0 % HOUR_MS)
+    }
+}
+
 /// A device that is to be made.
 #[derive(Clone, Debug)]
 pub struct NewDevice {
@@ -150,7 +158,8 @@ pub trait Directory: Send + Sync + 'static {
         display_name: Line<DISPLAY_NAME_BYTES_MAX>,
     ) -> Result<(), DirectoryError>;
 
-    /// Makes a device. If the account has `devices_max` already, the one unused the longest is forgotten.
+    /// Makes a device. If the account would have more than `devices_max`, those unused the longest are forgotten;
+    /// the new one never is.
     ///
     /// # Errors
     /// [`DirectoryError::NoAccount`] or the store's.

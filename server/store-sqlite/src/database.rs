@@ -1,0 +1,231 @@
+//! One database file: made private, told how durable to be, and asked whether it listened.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::OpenError;
+use crate::migrations::Schema;
+
+/// SQLite 3.51.3 repaired a race between two connections' checkpoints that damages databases in WAL mode.
+const LIBRARY_VERSION_MIN: i32 = 3_051_003;
+
+/// Bytes of one value: the largest frame is a little above 1 MiB.
+const VALUE_BYTES_MAX: i32 = 4 * 1024 * 1024;
+
+/// Bytes that a write-ahead log keeps when it begins again from its start.
+const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
+
+/// How long a statement waits for another connection's lock. Only a checkpoint or the end of one is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Statements that stay prepared; more than any part of the store uses.
+const STATEMENTS_CACHED: usize = 64;
+
+/// When a commit returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// When it is on the disk.
+    Full,
+    /// When it will survive the end of the process. After a loss of power the file is whole, but older.
+    Normal,
+}
+
+/// A database file of the data folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    pub(crate) path: PathBuf,
+    pub(crate) durability: Durability,
+    pub(crate) schema: Schema,
+}
+
+impl Database {
+    /// Makes the file if need be, moves into it what an earlier process left in the write-ahead log, and
+    /// brings it to the newest schema.
+    pub(crate) fn open(&self) -> Result<Connection, OpenError> {
+        if rusqlite::version_number() < LIBRARY_VERSION_MIN {
+            return Err(OpenError::OldLibrary { found: rusqlite::version() });
+        }
+        create_private(&self.path)?;
+        let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        self.schema.recognise(&connection, &self.path)?;
+        self.demand_durability(&connection)?;
+        // A process that was killed may have written commits that it never synced. They are read like any other
+        // until the power fails, so they are synced before anything is answered from them.
+        if !self.checked(checkpoint(&connection, "TRUNCATE"))? {
+            return Err(OpenError::Busy { path: self.path.clone() });
+        }
+        self.checked(self.schema.migrate(&mut connection))?;
+        Ok(connection)
+    }
+
+    /// Another connection for writing or checkpoints to a database that is open already.
+    pub(crate) fn join(&self) -> Result<Connection, OpenError> {
+        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        self.demand_durability(&connection)?;
+        Ok(connection)
+    }
+
+    /// Another connection, for reading only, to a database that is open already.
+    pub(crate) fn read(&self) -> Result<Connection, OpenError> {
+        self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
+    /// Removes the file and what belongs to it.
+    pub(crate) fn remove(&self) -> Result<(), OpenError> {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut path = self.path.clone().into_os_string();
+            path.push(suffix);
+            remove_if_there(Path::new(&path))?;
+        }
+        Ok(())
+    }
+
+    fn connect(&self, access: OpenFlags) -> Result<Connection, OpenError> {
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = self.checked(Connection::open_with_flags(&self.path, flags))?;
+        self.checked(configure(&connection))?;
+        Ok(connection)
+    }
+
+    /// Sets what durability depends on, and reads it back.
+    fn demand_durability(&self, connection: &Connection) -> Result<(), OpenError> {
+        // As SQLite reads them back: 1 is NORMAL, 2 is FULL.
+        let (level, number) = match self.durability {
+            Durability::Full => ("FULL", "2"),
+            Durability::Normal => ("NORMAL", "1"),
+        };
+        self.checked(connection.pragma_update(None, "synchronous", level))?;
+        self.checked(connection.pragma_update(None, "journal_mode", "WAL"))?;
+        self.read_back(connection, "journal_mode", "wal")?;
+        self.read_back(connection, "synchronous", number)
+    }
+
+    fn read_back(
+        &self,
+        connection: &Connection,
+        setting: &'static str,
+        wanted: &'static str,
+    ) -> Result<(), OpenError> {
+        let read = connection.pragma_query_value(None, setting, |row| {
+            row.get_ref(0).map(|value| match value.as_i64() {
+                Ok(number) => number.to_string(),
+                Err(_) => value.as_str().unwrap_or_default().to_owned(),
+            })
+        });
+        match self.checked(read)? {
+            found if found == wanted => Ok(()),
+            found => Err(OpenError::Setting { path: self.path.clone(), setting, wanted, found }),
+        }
+    }
+
+    fn checked<T>(&self, result: rusqlite::Result<T>) -> Result<T, OpenError> {
+        result.map_err(|source| self.error(source))
+    }
+
+    /// What SQLite says about this file.
+    pub(crate) fn error(&self, source: rusqlite::Error) -> OpenError {
+        OpenError::Database { path: self.path.clone(), source }
+    }
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    // A mapped file turns a stray write of this process into damage on the disk.
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)
+}
+
+/// Moves what is in the write-ahead log into the database, as far as `mode` goes; `false` if another connection
+/// was in the way.
+pub(crate) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| Ok(row.get::<_, i64>(0)? == 0))
+}
+
+/// Makes an empty file that only its owner can read; SQLite gives its companions the same permissions.
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    let fail = |source| OpenError::File { path: path.into(), source };
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => sync_folder(path).map_err(fail),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(fail(error)),
+    }
+}
+
+/// Makes a new file's name as durable as its content.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Removes a file; one that is not there is passed over.
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), OpenError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(OpenError::File { path: path.into(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::migrations::LOG;
+
+    fn database(folder: &tempfile::TempDir, durability: Durability) -> Database {
+        Database { path: folder.path().join("log.db"), durability, schema: LOG }
+    }
+
+    #[test]
+    fn durability_is_set_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = database(&folder, Durability::Full);
+        let connection = full.open().unwrap();
+        for connection in [&connection, &full.join().unwrap()] {
+            full.read_back(connection, "synchronous", "2").unwrap();
+            full.read_back(connection, "journal_mode", "wal").unwrap();
+        }
+        connection.pragma_update(None, "synchronous", "NORMAL").unwrap();
+        let error = full.read_back(&connection, "synchronous", "2").unwrap_err();
+        assert!(matches!(&error, OpenError::Setting { setting: "synchronous", .. }), "{error}");
+    }
+
+    #[test]
+    fn files_are_their_owners_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let _connection = database(&folder, Durability::Full).open().unwrap();
+        for file in ["log.db", "log.db-wal", "log.db-shm"] {
+            let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+    }
+
+    #[test]
+    fn what_a_killed_process_left_in_the_wal_is_in_the_file_after_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = database(&folder, Durability::Full);
+        let connection = log.open().unwrap();
+        connection.execute("INSERT INTO meta VALUES ('cup', x'01')", []).unwrap();
+        // A copy of the folder in mid-life is what a kill leaves.
+        let copy = tempfile::tempdir().unwrap();
+        for file in ["log.db", "log.db-wal"] {
+            std::fs::copy(folder.path().join(file), copy.path().join(file)).unwrap();
+        }
+        assert!(std::fs::metadata(copy.path().join("log.db-wal")).unwrap().len() > 0);
+        let reopened = database(&copy, Durability::Full).open().unwrap();
+        assert_eq!(std::fs::metadata(copy.path().join("log.db-wal")).unwrap().len(), 0);
+        let found = reopened.query_row("SELECT value FROM meta WHERE key = 'cup'", [], |row| row.get(0));
+        assert_eq!(found, Ok(vec![1_u8]));
+    }
+}

@@ -1,0 +1,122 @@
+//! The thread that keeps house behind the log, so that no acknowledgement waits for it: indexing, checkpoints.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+
+use crate::database::checkpoint;
+use crate::error::Fault;
+use crate::index::{Indexer, Shared};
+
+/// The handle: rings for work, and joins the thread when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    bell: Arc<Bell>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What there is to do. Ringing again for what waits already changes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Chores {
+    index: bool,
+    checkpoint: bool,
+    stop: bool,
+}
+
+#[derive(Debug, Default)]
+struct Bell {
+    chores: Mutex<Chores>,
+    rung: Condvar,
+}
+
+/// What the thread works with.
+#[derive(Debug)]
+pub(crate) struct House {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) indexer: Arc<Mutex<Indexer>>,
+    pub(crate) checkpointer: Arc<Mutex<Connection>>,
+}
+
+impl Keeper {
+    pub(crate) fn start(house: House) -> io::Result<Keeper> {
+        let bell = Arc::<Bell>::default();
+        let work = {
+            let bell = bell.clone();
+            move || house.keep(&bell)
+        };
+        let thread = Builder::new().name("hark-keeper".into()).spawn(work)?;
+        Ok(Keeper { bell, thread: Some(thread) })
+    }
+
+    /// Rings for the indexer, for a checkpoint, or for both.
+    pub(crate) fn ring(&self, index: bool, checkpoint: bool) {
+        self.bell.ring(Chores { index, checkpoint, stop: false });
+    }
+}
+
+impl Bell {
+    fn ring(&self, more: Chores) {
+        let mut chores = self.chores.lock();
+        chores.index |= more.index;
+        chores.checkpoint |= more.checkpoint;
+        chores.stop |= more.stop;
+        self.rung.notify_one();
+    }
+
+    fn wait(&self) -> Chores {
+        let mut chores = self.chores.lock();
+        while !(chores.index || chores.checkpoint || chores.stop) {
+            self.rung.wait(&mut chores);
+        }
+        std::mem::take(&mut chores)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // What is not indexed yet is, so that the next start has nothing to catch up with.
+        self.bell.ring(Chores { index: true, checkpoint: true, stop: true });
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's thread had panicked");
+        }
+    }
+}
+
+impl House {
+    fn keep(self, bell: &Bell) {
+        let mut failing = false;
+        loop {
+            let chores = bell.wait();
+            let done = self.work(chores).map_err(|fault| self.shared.health.judge(fault));
+            match &done {
+                Err(error) if !failing => {
+                    tracing::error!(%error, "the log can not be indexed or checkpointed; it is tried again");
+                }
+                Ok(()) if failing => tracing::info!("the log is indexed and checkpointed again"),
+                _ => {}
+            }
+            failing = done.is_err();
+            if chores.stop {
+                return;
+            }
+        }
+    }
+
+    fn work(&self, chores: Chores) -> Result<(), Fault> {
+        if self.shared.health.check().is_err() {
+            return Ok(());
+        }
+        if chores.index {
+            self.indexer.lock().catch_up(&self.shared)?;
+        }
+        if chores.checkpoint {
+            checkpoint(&self.checkpointer.lock(), "PASSIVE")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! The one writer: a group of drafts, one transaction, one sync.
+
+use std::sync::Arc;
+
+use hark_core::ports::{Draft, LogStore, Outcome, Sealed, StoreError};
+use hark_protocol::UnixMillis;
+use parking_lot::Mutex;
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::database::checkpoint;
+use crate::decide::{Decision, Group};
+use crate::error::Fault;
+use crate::index::{Indexer, Shared};
+use crate::keeper::Keeper;
+use crate::lock::FolderLock;
+use crate::places::Places;
+use crate::wal::{CHECKPOINT_PAGES, WalMeter};
+
+/// Bounds of what the writer leaves to be done behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Events that are not indexed yet; at the limit an append waits for the indexer. A start after a crash
+    /// catches up with as many, which takes less than a second.
+    pub(crate) unindexed_max: usize,
+    /// So many unindexed events wake the indexer. In bulk it writes each of the index's pages once for many rows.
+    pub(crate) index_batch: usize,
+    /// By so many pages the write-ahead log grows between checkpoints.
+    pub(crate) checkpoint_pages: i32,
+    /// At so many pages the writer finishes the checkpoint itself, because under a steady load the write-ahead log
+    /// never has the moment of rest in which it can begin again from its start: 64 MiB.
+    pub(crate) wal_pages_max: i32,
+}
+
+impl Bounds {
+    pub(crate) const DEFAULT: Bounds = Bounds {
+        unindexed_max: 65_536,
+        index_batch: 4_096,
+        checkpoint_pages: CHECKPOINT_PAGES,
+        wal_pages_max: 16_384,
+    };
+}
+
+/// The one writer of the log.
+#[derive(Debug)]
+pub struct SqliteLog {
+    // Dropped first: the keeper uses what stands below.
+    keeper: Keeper,
+    parts: Parts,
+    bounds: Bounds,
+    meter: WalMeter,
+    _lock: Arc<FolderLock>,
+}
+
+/// What a writer is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) log: Connection,
+    /// For reading: where older events stand.
+    pub(crate) index: Connection,
+    pub(crate) indexer: Arc<Mutex<Indexer>>,
+    pub(crate) checkpointer: Arc<Mutex<Connection>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) places: Places,
+}
+
+impl LogStore for SqliteLog {
+    fn append(&mut self, now: UnixMillis, drafts: Vec<Draft>) -> Result<Vec<Outcome>, StoreError> {
+        let shared = self.parts.shared.clone();
+        shared.health.check()?;
+        let appended = self.make_way(drafts.len()).and_then(|()| self.parts.group(now, drafts));
+        self.leave_chores();
+        appended.map_err(|fault| {
+            // What the cache holds of a group that failed never happened.
+            self.parts.places.forget_all();
+            shared.health.judge(fault)
+        })
+    }
+}
+
+impl SqliteLog {
+    pub(crate) fn new(
+        mut parts: Parts,
+        keeper: Keeper,
+        bounds: Bounds,
+        lock: Arc<FolderLock>,
+    ) -> rusqlite::Result<SqliteLog> {
+        let meter = WalMeter::watch(&mut parts.log)?;
+        Ok(SqliteLog { keeper, parts, bounds, meter, _lock: lock })
+    }
+
+    /// Waits until as many more events can be left unindexed.
+    fn make_way(&mut self, drafts: usize) -> Result<(), Fault> {
+        if self.parts.shared.tail.read().len().saturating_add(drafts) <= self.bounds.unindexed_max {
+            return Ok(());
+        }
+        self.parts.indexer.lock().catch_up(&self.parts.shared)
+    }
+
+    /// Rings for what the group left to be done, if it is enough to be worth it.
+    fn leave_chores(&mut self) {
+        let due = self.meter.due(self.bounds.checkpoint_pages);
+        if due.is_some_and(|pages| pages >= self.bounds.wal_pages_max) {
+            self.finish_checkpoint();
+        }
+        let index = self.parts.shared.tail.read().len() >= self.bounds.index_batch;
+        let checkpoint = due.is_some();
+        if index || checkpoint {
+            self.keeper.ring(index, checkpoint);
+        }
+    }
+
+    /// Waits for the keeper's checkpoint, if one is running, and moves what it has left, which is little. Then the
+    /// next group begins the write-ahead log again from its start, unless a reader is in the middle of it; in
+    /// that case this is tried again some pages later.
+    fn finish_checkpoint(&self) {
+        if let Err(error) = checkpoint(&self.parts.checkpointer.lock(), "PASSIVE") {
+            let error = self.parts.shared.health.judge(error);
+            tracing::warn!(%error, "the write-ahead log is long, and could not be checkpointed");
+        }
+    }
+}
+
+impl Parts {
+    /// Decides, writes and commits; after an error nothing has changed on the disk or in the tail.
+    fn group(&mut self, now: UnixMillis, drafts: Vec<Draft>) -> Result<Vec<Outcome>, Fault> {
+        if !self.log.is_autocommit() {
+            // An earlier roll-back failed too.
+            self.log.execute_batch("ROLLBACK")?;
+        }
+        self.places.make_way();
+        let transaction = self.log.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut group = Group::new(&transaction, &mut self.places, &self.index, &self.shared, now);
+        let decisions: Vec<Decision> =
+            drafts.into_iter().map(|draft| group.decide(draft)).collect::<Result<_, _>>()?;
+        let entries = group.finish()?;
+        self.shared.tail.write().push(&entries);
+        if let Err(error) = transaction.commit() {
+            self.shared.tail.write().take_back(&entries);
+            return Err(error.into());
+        }
+        Ok(decisions.into_iter().map(outcome).collect())
+    }
+}
+
+/// What a decision has become now that its transaction is on the disk.
+fn outcome(decision: Decision) -> Outcome {
+    match decision {
+        Decision::Events(sealed) => Outcome::Appended(sealed.into_iter().map(Sealed::committed).collect()),
+        Decision::Nothing(outcome) => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hark_core::ports::{Budget, LogReader, Span};
+    use hark_core::testkit::drafts::{create, message, new_room};
+    use hark_protocol::{RoomId, Seq, Visibility};
+
+    use super::*;
+    use crate::SqliteStores;
+
+    const NOW: UnixMillis = UnixMillis(1);
+
+    fn stores(bounds: Bounds) -> (SqliteStores, RoomId, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stores = SqliteStores::open_with(folder.path(), bounds).unwrap();
+        let outcomes =
+            stores.log.append(NOW, vec![create(new_room("tea", Visibility::PUBLIC, &[1]), 1)]).unwrap();
+        let Outcome::Appended(joins) = &outcomes[0] else { panic!("{outcomes:?}") };
+        let room = joins[0].position().room;
+        (stores, room, folder)
+    }
+
+    fn seqs(stores: &SqliteStores, room: RoomId) -> Vec<u64> {
+        let budget = Budget { events: usize::MAX, bytes: usize::MAX };
+        let found = stores.reader.read(room, Span::From(Seq(1)), budget).unwrap();
+        assert!(found.iter().all(|stored| matches!(stored, hark_core::ports::Stored::Event { .. })));
+        found.iter().map(|stored| stored.seq().0).collect()
+    }
+
+    #[test]
+    fn a_group_that_fails_has_changed_nothing() {
+        let (mut stores, room, _folder) = stores(Bounds::DEFAULT);
+        let pages = |stores: &SqliteStores, max: i64| {
+            let log = &stores.log.parts.log;
+            log.pragma_update_and_check(None, "max_page_count", max, |_| Ok(())).unwrap();
+        };
+        let count = stores.log.parts.log.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        pages(&stores, count);
+        let group = || {
+            let big = "x".repeat(100_000);
+            vec![
+                message(room, 1, 2, "small"),
+                create(new_room("coffee", Visibility::PUBLIC, &[1]), 1),
+                message(room, 1, 3, &big),
+            ]
+        };
+        for _ in 0..2 {
+            let error = stores.log.append(NOW, group()).unwrap_err();
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+            assert_eq!(stores.log.parts.shared.tail.read().len(), 1);
+            assert_eq!(seqs(&stores, room), [1]);
+        }
+        pages(&stores, i64::from(i32::MAX));
+        let outcomes = stores.log.append(NOW, group()).unwrap();
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended(_))), "{outcomes:?}");
+        assert_eq!(seqs(&stores, room), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_failed_commit_takes_its_positions_back() {
+        let (mut stores, room, _folder) = stores(Bounds::DEFAULT);
+        // A constraint that is checked when the transaction commits, and not before.
+        let log = &stores.log.parts.log;
+        log.execute_batch(
+            "CREATE TABLE cups (id INTEGER PRIMARY KEY REFERENCES rooms (id) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER spill AFTER INSERT ON log WHEN length(new.frame) > 1000
+             BEGIN INSERT INTO cups VALUES (-1); END;",
+        )
+        .unwrap();
+        let big = message(room, 1, 2, &"x".repeat(2_000));
+        let error = stores.log.append(NOW, vec![message(room, 1, 3, "small"), big]).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+        assert_eq!(stores.log.parts.shared.tail.read().len(), 1);
+        stores.log.append(NOW, vec![message(room, 1, 2, "small"), message(room, 1, 3, "small")]).unwrap();
+        assert_eq!(seqs(&stores, room), [1, 2, 3]);
+    }
+
+    #[test]
+    fn nothing_is_appended_after_a_failed_sync() {
+        let (mut stores, room, _folder) = stores(Bounds::DEFAULT);
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        stores.log.parts.shared.health.judge(rusqlite::Error::SqliteFailure(code, None));
+        let error = stores.log.append(NOW, vec![message(room, 1, 2, "cup")]).unwrap_err();
+        assert!(matches!(error, StoreError::Fatal(_)));
+        assert!(matches!(stores.reader.room(room), Err(StoreError::Fatal(_))));
+    }
+
+    #[test]
+    fn unindexed_events_are_bounded() {
+        let bounds = Bounds { unindexed_max: 10, index_batch: usize::MAX, ..Bounds::DEFAULT };
+        let (mut stores, room, _folder) = stores(bounds);
+        for number in 0..40 {
+            stores
+                .log
+                .append(NOW, (2..5).map(|one| message(room, 1, number * 3 + one, "cup")).collect())
+                .unwrap();
+            assert!(stores.log.parts.shared.tail.read().len() <= 10);
+        }
+        assert!(seqs(&stores, room).into_iter().eq(1..=121));
+    }
+
+    #[test]
+    fn events_are_found_while_they_move_into_the_index() {
+        let bounds = Bounds { index_batch: 2, ..Bounds::DEFAULT };
+        let (mut stores, room, _folder) = stores(bounds);
+        for number in 2..300 {
+            stores.log.append(NOW, vec![message(room, 1, number, "cup")]).unwrap();
+            assert!(seqs(&stores, room).into_iter().eq(1..=number));
+        }
+    }
+
+    #[test]
+    fn the_write_ahead_log_is_bounded() {
+        let bounds = Bounds { checkpoint_pages: 50, wal_pages_max: 200, ..Bounds::DEFAULT };
+        let (mut stores, room, folder) = stores(bounds);
+        let body = "x".repeat(20_000);
+        let mut longest = 0;
+        for number in 2..600 {
+            stores.log.append(NOW, vec![message(room, 1, number, &body)]).unwrap();
+            longest = longest.max(std::fs::metadata(folder.path().join("log.db-wal")).unwrap().len());
+        }
+        // Without checkpoints it would have more than 12 MB.
+        assert!(longest < 2 * 1024 * 1024, "{longest}");
+        assert_eq!(seqs(&stores, room).len(), 599);
+    }
+}

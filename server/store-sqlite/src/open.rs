@@ -1,0 +1,119 @@
+//! Opening a data folder: the lock first, then the truth, then what can be built again from it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::database::{Database, Durability};
+use crate::index::{self, Indexer, Shared};
+use crate::keeper::{House, Keeper};
+use crate::lock::FolderLock;
+use crate::log::{Bounds, Parts};
+use crate::migrations::{DIRECTORY, INDEX, LOG, Schema};
+use crate::places::Places;
+use crate::reader::Lane;
+use crate::{OpenError, SqliteDirectory, SqliteLog, SqliteReader};
+
+/// Connections for reading the log.
+const READERS: usize = 4;
+
+/// Everything that a data folder holds. The folder is locked until the last part is dropped; dropping `log` ends
+/// its thread, after what is left to be indexed has been indexed.
+#[derive(Debug)]
+pub struct SqliteStores {
+    /// The one writer of the log.
+    pub log: SqliteLog,
+    /// The log's readers.
+    pub reader: Arc<SqliteReader>,
+    /// Accounts, devices, settings and cursors.
+    pub directory: Arc<SqliteDirectory>,
+}
+
+impl SqliteStores {
+    /// Opens the stores in `folder`, which must exist, and makes what is not there yet. Blocks; after a crash, or
+    /// without an index, for as long as it takes to index what is not indexed.
+    ///
+    /// # Errors
+    /// [`OpenError`]: nothing is running, and what was on the disk is still there.
+    pub fn open(folder: &Path) -> Result<SqliteStores, OpenError> {
+        SqliteStores::open_with(folder, Bounds::DEFAULT)
+    }
+
+    pub(crate) fn open_with(folder: &Path, bounds: Bounds) -> Result<SqliteStores, OpenError> {
+        let lock = Arc::new(FolderLock::take(folder)?);
+        let database =
+            |name: &str, durability, schema: Schema| Database { path: folder.join(name), durability, schema };
+        let log = database("log.db", Durability::Full, LOG);
+        let index = database("index.db", Durability::Normal, INDEX);
+        let directory = database("directory.db", Durability::Full, DIRECTORY);
+
+        let had_directory = directory.path.exists();
+        if had_directory && !log.path.exists() {
+            return Err(OpenError::Lost { path: log.path });
+        }
+        let writer = log.open()?;
+        if !had_directory && has_rooms(&writer).map_err(|source| log.error(source))? {
+            return Err(OpenError::Lost { path: directory.path });
+        }
+        let directory_writer = directory.open()?;
+        let shared = Arc::new(Shared::new(folder.join("index.distrusted")));
+        let indexer = indexer(&log, &index, &writer, &shared)?;
+        let lane = || Ok(Lane { log: log.read()?, index: index.read()? });
+        let lanes = std::iter::repeat_with(lane).take(READERS).collect::<Result<_, OpenError>>()?;
+
+        let checkpointer = Arc::new(Mutex::new(log.join()?));
+        let house =
+            House { shared: shared.clone(), indexer: indexer.clone(), checkpointer: checkpointer.clone() };
+        let parts = Parts {
+            log: writer,
+            index: index.read()?,
+            indexer,
+            checkpointer,
+            shared: shared.clone(),
+            places: Places::default(),
+        };
+        let keeper = Keeper::start(house).map_err(OpenError::Thread)?;
+        let reader = Arc::new(SqliteReader::new(lanes, shared.clone(), lock.clone()));
+        let directory = SqliteDirectory::new(directory_writer, directory.read()?, shared, lock.clone())
+            .map_err(|source| directory.error(source))?;
+        let log = SqliteLog::new(parts, keeper, bounds, lock).map_err(|source| log.error(source))?;
+        Ok(SqliteStores { log, reader, directory: Arc::new(directory) })
+    }
+}
+
+fn has_rooms(log: &Connection) -> rusqlite::Result<bool> {
+    log.query_row("SELECT EXISTS (SELECT 1 FROM rooms)", [], |row| row.get(0))
+}
+
+/// An indexer that has caught up with the log, so that the tail in memory can begin empty.
+fn indexer(
+    log: &Database,
+    index: &Database,
+    writer: &Connection,
+    shared: &Shared,
+) -> Result<Arc<Mutex<Indexer>>, OpenError> {
+    let (id, last) = identity(writer).map_err(|source| log.error(source))?;
+    let caught_up = || {
+        let mut indexer = Indexer::new(log.read()?, index::open(index, shared, &id, last)?);
+        Ok(match indexer.catch_up(shared) {
+            Ok(()) => Ok(Arc::new(Mutex::new(indexer))),
+            Err(fault) => Err(fault),
+        })
+    };
+    let result = match caught_up()? {
+        // The damage has been noted, so a second try builds the index anew.
+        Err(fault) if fault.is_damage() => caught_up()?,
+        result => result,
+    };
+    result.map_err(|fault| OpenError::Index { path: index.path.clone(), fault: fault.to_string() })
+}
+
+/// Which log this is, and the last position that it has used.
+fn identity(log: &Connection) -> rusqlite::Result<(Vec<u8>, i64)> {
+    let id = log.query_row("SELECT value FROM meta WHERE key = 'log'", [], |row| row.get(0))?;
+    let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'log'";
+    let last = log.query_row(sql, [], |row| row.get(0)).optional()?;
+    Ok((id, last.unwrap_or(0)))
+}

@@ -1,0 +1,76 @@
+//! A data folder under test: opened, filled, closed, looked into.
+
+use std::path::{Path, PathBuf};
+
+use hark_core::ports::{Appended, Budget, Draft, LogReader, LogStore, Outcome, Span, Stored};
+use hark_core::testkit::drafts::{create, message, new_room};
+use hark_protocol::{RoomId, Seq, UnixMillis, Visibility};
+use hark_store_sqlite::SqliteStores;
+use tempfile::TempDir;
+
+/// A folder and the stores that are open in it.
+pub(crate) struct Bench {
+    pub(crate) stores: SqliteStores,
+    pub(crate) folder: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder }
+    }
+
+    /// Closes the stores, lets `meddle` work on the folder, and opens them again.
+    pub(crate) fn reopen(self, meddle: impl FnOnce(&Path)) -> Bench {
+        let Bench { stores, folder } = self;
+        drop(stores);
+        meddle(folder.path());
+        Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder }
+    }
+
+    /// What a kill would leave now, opened.
+    pub(crate) fn killed(&self) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(self.folder.path()).unwrap() {
+            let file: PathBuf = file.unwrap().path();
+            std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+        Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder }
+    }
+
+    pub(crate) fn append(&mut self, drafts: Vec<Draft>) -> Vec<Outcome> {
+        self.stores.log.append(UnixMillis(1_000), drafts).unwrap()
+    }
+
+    /// A room of account 1 with messages up to `head`.
+    pub(crate) fn room(&mut self, name: &str, head: u64) -> RoomId {
+        let made = self.append(vec![create(new_room(name, Visibility::PUBLIC, &[1]), 1)]);
+        let room = appended(&made[0])[0].position().room;
+        self.append((2..=head).map(|number| message(room, 1, number, &format!("{name} {number}"))).collect());
+        room
+    }
+
+    /// All that can be read of a room.
+    pub(crate) fn read(&self, room: RoomId) -> Vec<Stored> {
+        let budget = Budget { events: usize::MAX, bytes: usize::MAX };
+        self.stores.reader.read(room, Span::From(Seq(1)), budget).unwrap()
+    }
+}
+
+pub(crate) fn appended(outcome: &Outcome) -> &[Appended] {
+    match outcome {
+        Outcome::Appended(appended) => appended,
+        other => panic!("not appended: {other:?}"),
+    }
+}
+
+/// Runs SQL on a file of a folder, behind the stores' back.
+pub(crate) fn sql(folder: &Path, file: &str, sql: &str) {
+    rusqlite::Connection::open(folder.join(file)).unwrap().execute_batch(sql).unwrap();
+}
+
+/// One number from a file of a folder.
+pub(crate) fn number(folder: &Path, file: &str, sql: &str) -> i64 {
+    let connection = rusqlite::Connection::open(folder.join(file)).unwrap();
+    connection.query_row(sql, [], |row| row.get(0)).unwrap()
+}

@@ -216,7 +216,8 @@ impl Session {
                 self.barriers.push(correlation, ping.data.clone(), self.outstanding.last());
                 Ok(Step::Done)
             }
-            (Frame::Pong(_) | Frame::Error(_), _) => Ok(Step::Done), // a sign of life; never answered
+            (Frame::Pong(_), _) => Ok(Step::Notice(frame)),
+            (Frame::Error(_), _) => Ok(Step::Done), // never answered
             (Frame::Cancel(cancel), _) => {
                 self.outstanding.cancel(cancel.request);
                 Ok(Step::Notice(frame))

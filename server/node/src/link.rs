@@ -52,6 +52,8 @@ pub(crate) enum Answer {
     Prepared(Correlation, Box<Result<Prepared, Refusal>>),
     /// The rooms of a SUBSCRIBE have been looked up.
     Subscribing(Correlation, Vec<Subscribing>),
+    /// The device that logged out has been forgotten.
+    Forgotten,
     /// What a subscription needed from the store.
     Fetched(Fetch, Vec<Stored>),
 }

@@ -75,10 +75,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         });
     }
 
-    /// Forgets the device that the connection is logged in with.
-    pub(super) fn forget_device(&self) {
+    /// Forgets the device that the connection is logged in with. Until that is done the connection does not
+    /// end: who reads its CLOSE can rely on the token being worth nothing.
+    pub(super) fn forget_device(&mut self) {
         let Some(device) = self.identity.as_ref().map(|identity| identity.device) else { return };
-        let hub = Arc::clone(&self.hub);
+        self.is_preparing = true;
+        let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
         self.hub.tasks.spawn(async move {
             hub.cursors.lock().forget(device);
             let forgotten = hub
@@ -88,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Err(error) = forgotten {
                 tracing::error!(%error, device = device.0, "a device that logged out could not be forgotten");
             }
+            link.answer(Answer::Forgotten);
         });
     }
 

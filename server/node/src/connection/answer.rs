@@ -30,6 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.is_preparing = false;
                 self.on_subscribing(correlation, rooms);
             }
+            Answer::Forgotten => self.is_preparing = false,
             Answer::Fetched(fetch, read) => {
                 if let Some(delivery) = &mut self.delivery {
                     delivery.fetched(&fetch, read);

@@ -108,12 +108,10 @@ async fn new_room(hub: &Hub, author: &Author, frame: Frame) -> Result<(ClientId,
     let epoch = new_epoch(hub);
     let (client_id, room) = match frame {
         Frame::RoomCreate(create) => {
-            if create.name.is_direct() {
+            if create.name.is_direct() || create.visibility == Visibility::DIRECT {
                 return Err(Refusal::Malformed("a direct room is opened with ROOM_DIRECT"));
             }
-            if !matches!(create.visibility, Visibility::PUBLIC | Visibility::PRIVATE)
-                || !create.history.is_known()
-            {
+            if !create.visibility.is_known() || !create.history.is_known() {
                 return Err(Refusal::Unsupported("this kind of room is unknown"));
             }
             let room = NewRoom {

@@ -18,6 +18,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long the last frames may take to be written.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
+/// However slow the path is, a peer that is silent for longer is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -52,6 +55,10 @@ pub(super) struct Deadlines {
     accepted: Instant,
     heard: Instant,
     pinged: Option<Instant>,
+    /// When the PING went out whose PONG has not come.
+    asked: Option<Instant>,
+    /// Smoothed time from a PING to its PONG.
+    round_trip: Duration,
     frame_began: Option<Instant>,
     write_stuck: Option<Instant>,
     recheck: Instant,
@@ -67,6 +74,8 @@ impl Deadlines {
             accepted,
             heard: now,
             pinged: None,
+            asked: None,
+            round_trip: Duration::ZERO,
             frame_began: None,
             write_stuck: None,
             recheck: now + RECHECK_INTERVAL,
@@ -80,6 +89,21 @@ impl Deadlines {
     pub(super) fn on_heard(&mut self, now: Instant) {
         self.heard = now;
         self.pinged = None;
+    }
+
+    /// A PONG came: measures the round trip, smoothed as TCP does it (RFC 6298).
+    pub(super) fn on_pong(&mut self, now: Instant) {
+        let Some(asked) = self.asked.take() else { return };
+        let sample = now - asked;
+        self.round_trip = match self.round_trip.is_zero() {
+            true => sample,
+            false => (self.round_trip * 7 + sample) / 8,
+        };
+    }
+
+    /// How long a peer may be silent: three intervals, or longer on a slow path, but never past 90 seconds.
+    fn silence_max(&self, limits: &Limits) -> Duration {
+        ms(limits.heartbeat_timeout_ms()).max(self.round_trip * 24).min(SILENCE_MAX)
     }
 
     /// Notes whether a frame has begun to come and is not all there. What the server itself leaves unread
@@ -133,7 +157,7 @@ impl Deadlines {
         let ping = self.heard + ms(limits.heartbeat_interval_ms);
         let heartbeat = match (stage == Stage::Active && is_reading, self.pinged) {
             (true, None) => ping,
-            (true, Some(_)) => self.heard + ms(limits.heartbeat_timeout_ms()),
+            (true, Some(_)) => self.heard + self.silence_max(limits),
             (false, _) => self.recheck,
         };
         let frame = self.frame_began.map(|at| at + ms(limits.frame_timeout_ms));
@@ -163,6 +187,7 @@ impl Deadlines {
         let is_quiet = now >= self.heard + ms(limits.heartbeat_interval_ms);
         if stage == Stage::Active && is_reading && is_quiet && self.pinged.is_none() {
             self.pinged = Some(now);
+            self.asked = self.asked.or(Some(now));
             return Due::Ping;
         }
         Due::Nothing
@@ -190,9 +215,10 @@ impl Deadlines {
             (now >= stuck).then_some(CloseReason::WriteStalled { after_ms: limits.write_timeout_ms })
         };
         let heartbeat = || {
-            let after_ms = limits.heartbeat_timeout_ms();
-            (stage == Stage::Active && is_reading && now >= self.heard + ms(after_ms))
-                .then_some(CloseReason::Heartbeat { after_ms })
+            let silence_max = self.silence_max(limits);
+            let after_ms = u32::try_from(silence_max.as_millis()).unwrap_or(u32::MAX);
+            let is_dead = stage == Stage::Active && is_reading && now >= self.heard + silence_max;
+            is_dead.then_some(CloseReason::Heartbeat { after_ms })
         };
         login.or_else(frame).or_else(write).or_else(heartbeat)
     }
@@ -223,6 +249,19 @@ mod tests {
         assert_eq!(deadlines.due(at(start, 90_000), Stage::Active, true, &limits), heartbeat);
         deadlines.on_heard(at(start, 90_000));
         assert_eq!(deadlines.due(at(start, 90_001), Stage::Active, true, &limits), Due::Nothing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_path_has_more_patience() {
+        let (start, limits) = (Instant::now(), Limits { heartbeat_interval_ms: 1_000, ..Limits::public() });
+        let mut deadlines = Deadlines::new(start, start);
+        assert_eq!(deadlines.due(at(start, 1_000), Stage::Active, true, &limits), Due::Ping);
+        deadlines.on_heard(at(start, 1_500));
+        deadlines.on_pong(at(start, 1_500));
+        assert_eq!(deadlines.silence_max(&limits), Duration::from_secs(12));
+        assert_eq!(deadlines.due(at(start, 4_600), Stage::Active, true, &limits), Due::Ping);
+        deadlines.on_pong(at(start, 64_600));
+        assert_eq!(deadlines.silence_max(&limits), SILENCE_MAX);
     }
 
     #[tokio::test(start_paused = true)]

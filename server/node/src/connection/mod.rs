@@ -234,6 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match frame {
             Frame::Ack(ack) => self.ack(&ack)?,
             Frame::Signal(signal) => self.signal(&signal),
+            Frame::Pong(_) => self.deadlines.on_pong(Instant::now()),
             _ => {} // CANCEL: the session has noted it, and the answer will say so
         }
         Ok(())
@@ -364,7 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn is_settled(&self) -> bool {
-        self.session.is_settled() && self.held.is_none() && self.paused.is_none()
+        self.session.is_settled() && !self.is_preparing && self.held.is_none() && self.paused.is_none()
     }
 
     fn stage(&self) -> Stage {

@@ -250,6 +250,13 @@ macro_rules! frames {
                 }
             }
 
+            /// Encodes and seals the frame behind what `out` holds.
+            pub fn encode_into(&self, correlation: Correlation, out: &mut Vec<u8>) {
+                match self {
+                    $( Frame::$name(payload) => encode_into(correlation, payload, out), )+
+                }
+            }
+
             /// Type code and field table of every payload, in the registry's order.
             pub const TABLES: &'static [(FrameType, &'static [crate::wire::Field])] = &[
                 $( (crate::$name::TYPE, crate::$name::FIELDS), )+

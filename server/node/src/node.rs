@@ -177,7 +177,13 @@ impl NodeBuilder {
 
 fn start_writer(hub: &Arc<Hub>, parts: WriterParts) -> io::Result<JoinHandle<()>> {
     let hub = Arc::clone(hub);
-    std::thread::Builder::new().name("hark-writer".into()).spawn(move || hub.writer.run(parts))
+    let run = move || {
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hub.writer.run(parts)));
+        if ran.is_err() {
+            hub.writer.fail("the writer panicked; nothing can be stored until the next start".into());
+        }
+    };
+    std::thread::Builder::new().name("hark-writer".into()).spawn(run)
 }
 
 /// Saves cursors, lets go of what nobody uses.

@@ -190,6 +190,19 @@ impl Writer {
         self.news.notify_one();
     }
 
+    /// Nothing can be stored any more: what waits and what comes is refused.
+    pub(crate) fn fail(&self, why: String) {
+        self.failed.send_replace(Some(why));
+        let mut queue = self.queue.lock();
+        queue.is_closed = true;
+        queue.bytes = 0;
+        let jobs = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        for job in jobs {
+            job.link.answer(Answer::Refused(job.correlation, Refusal::Unavailable));
+        }
+    }
+
     /// Why the store can not be trusted any more, once it can not.
     pub(crate) fn failed(&self) -> watch::Receiver<Option<String>> {
         self.failed.subscribe()

@@ -21,9 +21,14 @@ use crate::tls::{self, Trust};
 use crate::transport::{Connector, TcpConnector};
 
 /// A client that is yet to be connected. Made by [`Client::builder`].
-#[derive(Clone)]
 #[must_use = "nothing happens before connect()"]
 pub struct ClientBuilder<C = TcpConnector> {
+    settings: Settings,
+    connector: Arc<C>,
+}
+
+#[derive(Clone)]
+struct Settings {
     address: String,
     trust: Trust,
     server_name: Option<String>,
@@ -35,12 +40,11 @@ pub struct ClientBuilder<C = TcpConnector> {
     window: u32,
     agent: String,
     entropy: Arc<dyn Entropy>,
-    connector: Arc<C>,
 }
 
 impl ClientBuilder {
     pub(crate) fn new(address: String) -> ClientBuilder {
-        ClientBuilder {
+        let settings = Settings {
             address,
             trust: Trust::default(),
             server_name: None,
@@ -52,79 +56,69 @@ impl ClientBuilder {
             window: WINDOW,
             agent: concat!("hark-sdk/", env!("CARGO_PKG_VERSION")).to_owned(),
             entropy: Arc::new(OsEntropy),
-            connector: Arc::new(TcpConnector),
-        }
+        };
+        ClientBuilder { settings, connector: Arc::new(TcpConnector) }
     }
 }
 
 impl<C: Connector> ClientBuilder<C> {
     /// How the server is recognised; by the operating system's authorities unless told otherwise.
     pub fn trust(self, trust: Trust) -> Self {
-        ClientBuilder { trust, ..self }
+        self.set(|settings| Settings { trust, ..settings })
     }
 
     /// The name that the server's certificate must be for; the address's host unless told otherwise.
     pub fn server_name(self, name: impl Into<String>) -> Self {
-        ClientBuilder { server_name: Some(name.into()), ..self }
+        self.set(|settings| Settings { server_name: Some(name.into()), ..settings })
     }
 
     /// Who logs in, and with what.
     pub fn credentials(self, credentials: Credentials) -> Self {
-        ClientBuilder { credentials: Some(credentials), ..self }
+        self.set(|settings| Settings { credentials: Some(credentials), ..settings })
     }
 
     /// Whether the connection counts for the account's presence; it does not unless told otherwise.
     pub fn visible(self, visible: bool) -> Self {
-        ClientBuilder { presence: if visible { PresenceMode::VISIBLE } else { PresenceMode::HIDDEN }, ..self }
+        self.set(|settings| Settings {
+            presence: if visible { PresenceMode::VISIBLE } else { PresenceMode::HIDDEN },
+            ..settings
+        })
     }
 
     /// What happens to requests while there is no connection: up to 1024 publishes wait unless told otherwise.
     pub fn offline(self, offline: Offline) -> Self {
-        ClientBuilder { offline, ..self }
+        self.set(|settings| Settings { offline, ..settings })
     }
 
     /// How a lost connection is made again.
     pub fn reconnect(self, reconnect: Reconnect) -> Self {
-        ClientBuilder { reconnect, ..self }
+        self.set(|settings| Settings { reconnect, ..settings })
     }
 
     /// How long an attempt may take, from the address to the login; 10 seconds unless told otherwise.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
-        ClientBuilder { connect_timeout: timeout, ..self }
+        self.set(|settings| Settings { connect_timeout: timeout, ..settings })
     }
 
     /// How many events of one room may wait for the application before the server waits, too; 256 unless told
     /// otherwise, and never more than the server allows. With the largest body this bounds a stream's memory.
     pub fn window(self, events: u32) -> Self {
-        ClientBuilder { window: events.max(1), ..self }
+        self.set(|settings| Settings { window: events.max(1), ..settings })
     }
 
     /// The program's name and version, for the server's logs; at most 128 bytes.
     pub fn agent(self, agent: impl Into<String>) -> Self {
-        ClientBuilder { agent: agent.into(), ..self }
+        self.set(|settings| Settings { agent: agent.into(), ..settings })
     }
 
     /// Where chance comes from: client ids and jitter. The operating system unless told otherwise.
     pub fn entropy(self, entropy: impl Entropy) -> Self {
-        ClientBuilder { entropy: Arc::new(entropy), ..self }
+        self.set(|settings| Settings { entropy: Arc::new(entropy), ..settings })
     }
 
     /// What makes byte streams to the server: TCP unless told otherwise. TLS goes on top of it.
     pub fn connector<D: Connector>(self, connector: D) -> ClientBuilder<D> {
-        ClientBuilder {
-            address: self.address,
-            trust: self.trust,
-            server_name: self.server_name,
-            credentials: self.credentials,
-            presence: self.presence,
-            offline: self.offline,
-            reconnect: self.reconnect,
-            connect_timeout: self.connect_timeout,
-            window: self.window,
-            agent: self.agent,
-            entropy: self.entropy,
-            connector: Arc::new(connector),
-        }
+        ClientBuilder { settings: self.settings, connector: Arc::new(connector) }
     }
 
     /// Connects and logs in: one attempt, whose error is returned. From then on a lost connection is made again.
@@ -134,19 +128,19 @@ impl<C: Connector> ClientBuilder<C> {
     /// [`ConnectErrorKind`] says which check failed. Nothing secret is sent before the server was recognised.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let dialer = self.dialer()?;
-        let credentials = self.credentials.clone();
+        let credentials = self.settings.credentials.clone();
         let credentials =
             credentials.ok_or_else(|| address_error("there are no credentials to log in with"))?;
         let config = Config {
-            agent: agent(&self.agent),
+            agent: agent(&self.settings.agent),
             credentials,
-            presence: self.presence,
-            offline: self.offline,
-            reconnect: self.reconnect,
-            connect_timeout: self.connect_timeout,
-            window: self.window,
+            presence: self.settings.presence,
+            offline: self.settings.offline,
+            reconnect: self.settings.reconnect,
+            connect_timeout: self.settings.connect_timeout,
+            window: self.settings.window,
         };
-        driver::start(dialer, config, Ids::new(self.entropy.clone())).await
+        driver::start(dialer, config, Ids::new(self.settings.entropy.clone())).await
     }
 
     /// Looks at a server without trusting it: its certificate, whether the builder's trust would accept that, and
@@ -161,9 +155,9 @@ impl<C: Connector> ClientBuilder<C> {
             connector,
             address,
             server_name,
-            &self.trust,
-            agent(&self.agent),
-            self.connect_timeout,
+            &self.settings.trust,
+            agent(&self.settings.agent),
+            self.settings.connect_timeout,
         )
         .await
     }
@@ -182,27 +176,38 @@ impl<C: Connector> ClientBuilder<C> {
     ) -> Result<(), RegisterError> {
         let register = crate::probe::registration(token, name, password, display_name)?;
         let dialer = self.dialer().map_err(RegisterError::from)?;
-        crate::probe::register(&dialer, register, agent(&self.agent), self.connect_timeout).await
+        crate::probe::register(&dialer, register, agent(&self.settings.agent), self.settings.connect_timeout)
+            .await
+    }
+
+    fn set(self, change: impl FnOnce(Settings) -> Settings) -> Self {
+        ClientBuilder { settings: change(self.settings), connector: self.connector }
     }
 
     fn dialer(&self) -> Result<Dialer<C>, ConnectError> {
         let (address, server_name) = self.destination()?;
-        let verifier = tls::verifier(&self.trust).map_err(address_error)?;
+        let verifier = tls::verifier(&self.settings.trust).map_err(address_error)?;
         let config = tls::client_config(verifier).map_err(address_error)?;
         Ok(Dialer::new(self.connector.clone(), address, server_name, config))
     }
 
     fn destination(&self) -> Result<(Address, ServerName<'static>), ConnectError> {
-        let address: Address = self.address.parse().map_err(address_error)?;
-        let name = self.server_name.as_deref().unwrap_or(&address.host);
+        let address: Address = self.settings.address.parse().map_err(address_error)?;
+        let name = self.settings.server_name.as_deref().unwrap_or(&address.host);
         let server_name = tls::server_name(name).map_err(address_error)?;
         Ok((address, server_name))
     }
 }
 
+impl<C> Clone for ClientBuilder<C> {
+    fn clone(&self) -> Self {
+        ClientBuilder { settings: self.settings.clone(), connector: self.connector.clone() }
+    }
+}
+
 impl<C> std::fmt::Debug for ClientBuilder<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientBuilder").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("ClientBuilder").field("address", &self.settings.address).finish_non_exhaustive()
     }
 }
 

@@ -1,18 +1,327 @@
-//! The one task that owns a connection.
+//! The one task that owns a connection: it feeds the session what happens and does what the session says.
 
-use crate::client::Client;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hark_protocol::{Disposition, Frame, RawFrame};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_rustls::client::TlsStream;
+use tracing::debug;
+
+use crate::client::{CLOSE_PATIENCE, Client};
 use crate::dial::Dialer;
 use crate::entropy::Ids;
-use crate::error::{ConnectError, ConnectErrorKind};
-use crate::session::Config;
+use crate::error::{ConnectError, ConnectErrorKind, Error};
+use crate::feed::{Dropped, Feed};
+use crate::handle::{Handle, Order, Reply, Shared};
+use crate::session::{Command, Config, Effect, Failure, FeedId, Lost, Session, Token};
+use crate::status::{ClientEvent, ClientState, Reason};
 use crate::transport::Connector;
 
-/// Connects, logs in and keeps the connection.
+mod link;
+
+use link::{Link, Step};
+
+/// Connects, logs in, and leaves behind a task that keeps the connection.
 pub(crate) async fn start<C: Connector>(
     dialer: Dialer<C>,
     config: Config,
     ids: Ids,
 ) -> Result<Client, ConnectError> {
-    let _ = (dialer.dial().await?, config, ids);
-    Err(ConnectErrorKind::Closed.into())
+    let (shared, orders, received) = Shared::new(config.offline.queue_max());
+    let (first, connected) = oneshot::channel();
+    let window = config.window;
+    let started = Instant::now();
+    let mut effects = Vec::new();
+    let session = Session::new(config, ids.random(), Duration::ZERO, &mut effects);
+    let driver = Driver {
+        session,
+        effects,
+        link: Link::Down,
+        dialer: Arc::new(dialer),
+        started,
+        orders: received,
+        is_abandoned: false,
+        shared: shared.clone(),
+        next_token: 0,
+        waiting: HashMap::new(),
+        feeds: HashMap::new(),
+        first: Some(first),
+        dial_error: None,
+        closers: Vec::new(),
+        partings: JoinSet::new(),
+    };
+    tokio::spawn(driver.run());
+    // If this future is dropped, so is the only way to give orders, and the driver ends.
+    let handle = Handle::new(shared, orders, ids, window);
+    match connected.await {
+        Ok(result) => result.map(|()| Client { handle: Arc::new(handle) }),
+        Err(_) => Err(ConnectErrorKind::Closed.into()),
+    }
 }
+
+struct Driver<C: Connector> {
+    session: Session,
+    effects: Vec<Effect>,
+    link: Link<TlsStream<C::Stream>>,
+    dialer: Arc<Dialer<C>>,
+    started: Instant,
+    orders: mpsc::Receiver<Order>,
+    /// Whether every handle is gone.
+    is_abandoned: bool,
+    shared: Arc<Shared>,
+    next_token: u64,
+    waiting: HashMap<Token, Waiting>,
+    feeds: HashMap<FeedId, Arc<Feed>>,
+    /// Who waits for the first login.
+    first: Option<oneshot::Sender<Result<(), ConnectError>>>,
+    /// Why the last attempt failed, in full.
+    dial_error: Option<ConnectError>,
+    /// Who waits for the end.
+    closers: Vec<oneshot::Sender<()>>,
+    /// Last words on connections that were given up.
+    partings: JoinSet<()>,
+}
+
+/// A request without an answer. Its permit goes back when it is answered.
+struct Waiting {
+    reply: Reply,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<C: Connector> Driver<C> {
+    async fn run(mut self) {
+        let sleep = sleep_until(self.started);
+        tokio::pin!(sleep);
+        loop {
+            self.perform();
+            if self.session.is_closed() {
+                break;
+            }
+            let deadline = self.session.deadline().map(|deadline| self.started + deadline);
+            if let Some(deadline) = deadline.filter(|deadline| *deadline != Sleep::deadline(&sleep)) {
+                sleep.as_mut().reset(deadline);
+            }
+            tokio::select! {
+                step = self.link.step() => self.on_step(step),
+                order = self.orders.recv(), if !self.is_abandoned => self.on_order(order),
+                () = self.shared.wake.wait() => self.on_wake(),
+                () = &mut sleep, if deadline.is_some() => {
+                    self.session.on_deadline(self.started.elapsed(), &mut self.effects);
+                }
+                Some(_) = self.partings.join_next() => {}
+            }
+        }
+        self.finish().await;
+    }
+
+    fn on_step(&mut self, step: Step) {
+        let now = self.started.elapsed();
+        match step {
+            Step::Connected => self.session.on_connected(&mut self.effects),
+            Step::Failed(error) => {
+                debug!(%error, "dialling failed");
+                let kind = error.kind().clone();
+                self.dial_error = Some(error);
+                self.session.on_disconnected(Lost::Dial(kind), now, &mut self.effects);
+            }
+            Step::Read => self.on_read(now),
+            Step::Eof => self.session.on_disconnected(Lost::Eof, now, &mut self.effects),
+            Step::Broken(error) => {
+                self.session.on_disconnected(Lost::Io(error.to_string()), now, &mut self.effects);
+            }
+        }
+    }
+
+    fn on_read(&mut self, now: Duration) {
+        self.session.on_bytes(now);
+        let Link::Up(wire) = &mut self.link else { return };
+        loop {
+            match RawFrame::take(&mut wire.input, Session::LENGTH_MAX) {
+                Ok(Some(raw)) => self.session.on_frame(&raw, now, &mut self.effects),
+                Ok(None) => return,
+                Err(error) => {
+                    return self.session.on_disconnected(Lost::Frame(error), now, &mut self.effects);
+                }
+            }
+        }
+    }
+
+    /// Takes an order and those behind it, so that their frames leave in one write.
+    fn on_order(&mut self, order: Option<Order>) {
+        let now = self.started.elapsed();
+        let Some(order) = order else {
+            self.is_abandoned = true;
+            let close = Command::Close { disposition: Disposition::KEEP, patience: CLOSE_PATIENCE };
+            return self.session.on_command(close, now, &mut self.effects);
+        };
+        self.take_order(order, now);
+        for _ in 1..ORDERS_AT_ONCE {
+            let Ok(order) = self.orders.try_recv() else { return };
+            self.take_order(order, now);
+        }
+    }
+
+    fn take_order(&mut self, order: Order, now: Duration) {
+        let command = match order {
+            Order::Request { frame, reply, permit } => {
+                Command::Request { token: self.wait_for(reply, permit), frame }
+            }
+            Order::Signal { room, kind, _permit } => Command::Signal { room, kind },
+            Order::Follow { feed, room, start, reply, permit } => {
+                // Its word that it was dropped may have come before this.
+                if feed.progress().1 == Dropped::Yes {
+                    return;
+                }
+                let (id, token) = (feed.id(), self.wait_for(reply, permit));
+                self.feeds.insert(id, feed);
+                Command::Follow { token, feed: id, room, start }
+            }
+            Order::Close { disposition, patience, reply } => {
+                self.closers.push(reply);
+                Command::Close { disposition, patience }
+            }
+        };
+        self.session.on_command(command, now, &mut self.effects);
+    }
+
+    fn wait_for(&mut self, reply: Reply, permit: OwnedSemaphorePermit) -> Token {
+        self.next_token += 1;
+        let token = Token(self.next_token);
+        self.waiting.insert(token, Waiting { reply, _permit: permit });
+        token
+    }
+
+    fn on_wake(&mut self) {
+        let now = self.started.elapsed();
+        for feed in self.shared.wake.drain() {
+            let (taken, dropped) = feed.progress();
+            let id = feed.id();
+            self.session.on_command(Command::Taken { feed: id, taken }, now, &mut self.effects);
+            if dropped == Dropped::Yes {
+                self.session.on_command(Command::Unfollow { feed: id }, now, &mut self.effects);
+            }
+        }
+    }
+
+    fn perform(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.perform_one(effect);
+        }
+        // The emptied vector is kept for its memory.
+        self.effects = effects;
+    }
+
+    fn perform_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Dial => {
+                let dialer = self.dialer.clone();
+                self.link = Link::Dialing(Box::pin(async move { dialer.dial().await }));
+            }
+            Effect::Send(frame) => self.link.send(&frame),
+            Effect::Disconnect => {
+                if let Link::Up(wire) = std::mem::replace(&mut self.link, Link::Down) {
+                    self.partings.spawn(wire.part());
+                }
+            }
+            Effect::Answer(token, answer) => self.answer(token, answer),
+            Effect::Item(feed, item) => {
+                if let Some(feed) = self.feeds.get(&feed) {
+                    feed.push(item);
+                }
+            }
+            Effect::EndFeed(feed) => {
+                if let Some(feed) = self.feeds.remove(&feed) {
+                    feed.end();
+                }
+            }
+            Effect::Ready { account, server, token } => self.shared.learn(account, server, token),
+            Effect::Event(event) => self.tell(event),
+            Effect::Leaving => {
+                self.shared.state.send_replace(ClientState::Closing);
+            }
+            Effect::Closed(reason) => self.on_closed(reason),
+        }
+    }
+
+    fn answer(&mut self, token: Token, answer: Result<Frame, Failure>) {
+        if let Some(waiting) = self.waiting.remove(&token) {
+            // Whoever dropped the future does not want to know.
+            let _ = waiting.reply.send(answer);
+        }
+    }
+
+    fn tell(&mut self, event: ClientEvent) {
+        let state = match &event {
+            ClientEvent::Connecting => Some(ClientState::Connecting),
+            ClientEvent::Connected => Some(ClientState::Connected),
+            ClientEvent::Reconnecting { attempt, delay, reason } => {
+                debug!(attempt, ?delay, %reason, "connection lost");
+                Some(ClientState::Reconnecting { attempt: *attempt, delay: *delay, reason: reason.clone() })
+            }
+            _ => None,
+        };
+        if let Some(state) = state {
+            self.shared.state.send_if_modified(|current| {
+                // A client that is being closed stays so, whatever its connection does meanwhile.
+                let changes = *current != ClientState::Closing;
+                if changes {
+                    *current = state;
+                }
+                changes
+            });
+        }
+        if event == ClientEvent::Connected
+            && let Some(first) = self.first.take()
+        {
+            let _ = first.send(Ok(()));
+        }
+        let _ = self.shared.events.send(event);
+    }
+
+    fn on_closed(&mut self, reason: Reason) {
+        debug!(%reason, "client closed");
+        if let Some(first) = self.first.take() {
+            let _ = first.send(Err(connect_error(&reason, self.dial_error.take())));
+        }
+        self.shared.state.send_replace(ClientState::Closed { reason: reason.clone() });
+        let _ = self.shared.events.send(ClientEvent::Closed { reason });
+        self.shared.close();
+    }
+
+    /// Answers what came too late, and whoever waits for the end.
+    async fn finish(mut self) {
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Request { reply, .. } | Order::Follow { reply, .. } => {
+                    let _ = reply.send(Err(Failure::Closed));
+                }
+                Order::Close { reply, .. } => self.closers.push(reply),
+                Order::Signal { .. } => {}
+            }
+        }
+        while self.partings.join_next().await.is_some() {}
+        for closer in self.closers {
+            let _ = closer.send(());
+        }
+    }
+}
+
+/// Why the first login failed.
+fn connect_error(reason: &Reason, dial_error: Option<ConnectError>) -> ConnectError {
+    match (reason, dial_error) {
+        (Reason::Connect(kind), Some(error)) if error.kind() == kind => error,
+        (Reason::Connect(kind), _) => kind.clone().into(),
+        (Reason::Protocol(words), _) => Error::with(ConnectErrorKind::Protocol, words.clone()),
+        (Reason::Lost(words), _) => Error::with(ConnectErrorKind::Closed, words.clone()),
+        (reason, _) => Error::with(ConnectErrorKind::Closed, reason.to_string()),
+    }
+}
+
+/// Orders that are taken before anything else is looked at.
+const ORDERS_AT_ONCE: usize = 256;

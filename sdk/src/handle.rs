@@ -30,7 +30,7 @@ pub(crate) enum Order {
     /// A request that is answered.
     Request { frame: Frame, reply: Reply, permit: OwnedSemaphorePermit },
     /// A signal, which is not.
-    Signal { room: RoomId, kind: SignalKind, permit: OwnedSemaphorePermit },
+    Signal { room: RoomId, kind: SignalKind, _permit: OwnedSemaphorePermit },
     /// A room to follow; the answer is SUBSCRIBED with its one verdict.
     Follow { feed: Arc<Feed>, room: RoomId, start: Start, reply: Reply, permit: OwnedSemaphorePermit },
     /// The end. The answer comes when it is done.
@@ -128,7 +128,7 @@ impl Handle {
     /// Sends a signal, or drops it when too many are on their way.
     pub(crate) fn signal(&self, room: RoomId, kind: SignalKind) {
         if let Ok(permit) = self.shared.signals.clone().try_acquire_owned() {
-            let _ = self.order(Order::Signal { room, kind, permit });
+            let _ = self.order(Order::Signal { room, kind, _permit: permit });
         }
     }
 

@@ -13,9 +13,11 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
+mod chain;
 mod pin;
 mod problem;
 
+use chain::ChainVerifier;
 pub(crate) use pin::{PinVerifier, ProbeVerifier};
 pub(crate) use problem::HandshakeFailure;
 pub use problem::TlsProblem;
@@ -121,7 +123,7 @@ fn provider() -> Arc<CryptoProvider> {
 pub(crate) fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, BadTrust> {
     match trust {
         Trust::System => rustls_platform_verifier::Verifier::new(provider())
-            .map(|verifier| Arc::new(verifier) as Arc<dyn ServerCertVerifier>)
+            .map(|verifier| Arc::new(ChainVerifier(Arc::new(verifier))) as Arc<dyn ServerCertVerifier>)
             .map_err(|error| BadTrust::Store(error.to_string())),
         Trust::CaFile(path) => {
             let pem =
@@ -144,7 +146,7 @@ fn authorities(pem: &[u8], whence: &str) -> Result<Arc<dyn ServerCertVerifier>, 
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
     verifier
-        .map(|verifier| verifier as Arc<dyn ServerCertVerifier>)
+        .map(|verifier| Arc::new(ChainVerifier(verifier)) as Arc<dyn ServerCertVerifier>)
         .map_err(|error| BadTrust::Store(error.to_string()))
 }
 

@@ -59,6 +59,13 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(quoted_list(&config.names)),
     },
     Key {
+        path: "tail_bytes_max",
+        sentence: "Bytes of memory for the newest events of all rooms together; what does not fit is read from the disk.",
+        stage: Stage::First,
+        set: |draft, value| value.number(TAIL_BYTES).map(|bytes| draft.config.tail_bytes_max = bytes),
+        show: |config| Some(config.tail_bytes_max.to_string()),
+    },
+    Key {
         path: "shutdown_grace_ms",
         sentence: "Milliseconds in which a shutdown answers what was asked and says goodbye to every client.",
         stage: Stage::First,
@@ -216,3 +223,5 @@ const LOG_FORMATS: &[(&str, LogFormat)] =
 const MANY: u64 = 10_000_000;
 /// Below 100 ms nobody far away gets through; above ten minutes a deadline is none.
 const TIMEOUT: std::ops::RangeInclusive<u64> = 100..=600_000;
+/// From one megabyte, in which a page of the largest messages fits, to what no machine has.
+const TAIL_BYTES: std::ops::RangeInclusive<u64> = 1_048_576..=1_099_511_627_776;

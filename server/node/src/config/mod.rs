@@ -16,6 +16,8 @@ use std::path::PathBuf;
 
 use hark_core::Limits;
 
+use crate::node::TAIL_BYTES_DEFAULT;
+
 pub use explain::explain;
 pub use file::{ConfigFile, find_file};
 pub use key::Key;
@@ -34,6 +36,8 @@ pub struct Config {
     pub data: PathBuf,
     /// DNS names and addresses, besides the local ones, for which the server's own certificate is made.
     pub names: Vec<String>,
+    /// Memory for the newest events of all rooms together.
+    pub tail_bytes_max: usize,
     /// How long a shutdown may take.
     pub shutdown_grace_ms: u32,
     /// A certificate from elsewhere.
@@ -101,6 +105,7 @@ impl Default for Config {
             metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], METRICS_PORT))),
             data: PathBuf::from("hark-data"),
             names: Vec::new(),
+            tail_bytes_max: TAIL_BYTES_DEFAULT,
             shutdown_grace_ms: 10_000,
             tls: None,
             registration: true,
@@ -121,6 +126,13 @@ pub struct Loaded {
     pub given: Vec<Given>,
     /// What was passed over, each with its reason.
     pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Whether somebody gave a value for the key with that path.
+    pub fn is_given(&self, path: &str) -> bool {
+        self.given.iter().any(|given| given.key.path == path)
+    }
 }
 
 impl Config {

@@ -248,5 +248,5 @@ fn hark_is_called_as_it_can_be_from_here() {
     fs::write(release.join("hark"), "").unwrap();
     assert!(call(&[], folder.path()).contains("\"target/release/hark\""));
     assert!(call(&[], Path::new("/elsewhere")).contains("/target/release/hark\""));
-    assert!(call(&[release.clone()], folder.path()).contains("\"hark\""));
+    assert!(call(std::slice::from_ref(&release), folder.path()).contains("\"hark\""));
 }

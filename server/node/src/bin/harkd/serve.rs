@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use hark_server::assemble::open_stores;
 use hark_server::clock::{Clock, SystemClock, is_plausible};
-use hark_server::config::{Config, Loaded};
+use hark_server::config::{Config, Loaded, Profile};
 use hark_server::entropy::OsEntropy;
 use hark_server::first_run::{self, Access, DataFolder, Found};
 use hark_server::http::Readiness;
 use hark_server::metrics::Metrics;
 use hark_server::tls::{CertificateSource, OwnCertificates, Reloader};
 use hark_server::{Node, Stores, descriptors, telemetry};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::check::clock_problem;
 use crate::failure::Failure;
@@ -30,11 +30,18 @@ pub(crate) fn serve(loaded: &Loaded) -> Result<ExitCode, Failure> {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
+    for given in &loaded.given {
+        debug!(key = given.key.path, source = %given.source, "configured");
+    }
     if config.metrics_listen.is_some_and(|address| !address.ip().is_loopback()) {
         warn!("metrics_listen is not a local address: everybody who reaches it can read the metrics");
     }
     let descriptors = descriptors::raise_limit();
-    if let Some(objection) = descriptors::objection(descriptors, config.limits.connections_max) {
+    // The open profile's number of connections is as good as none: nobody counts on having that many.
+    let is_meant = config.profile != Profile::Open || loaded.is_given("limits.connections_max");
+    if let Some(objection) = descriptors::objection(descriptors, config.limits.connections_max)
+        && is_meant
+    {
         warn!("{objection}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -100,6 +107,7 @@ async fn start(config: &Config) -> Result<Running, Failure> {
     let node = Node::builder()
         .limits(config.limits.clone())
         .registration(config.registration)
+        .tail_bytes_max(config.tail_bytes_max)
         .agent(AGENT)
         .tls(made.reloader.current())
         .stores(made.stores)

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::error::Fault;
 use crate::index::{Shared, positions};
 use crate::places::{Place, Places};
+use crate::reader::Lane;
 use crate::rows::{int, ordinal, record, uint};
 use crate::tail::Entry;
 use crate::{changes, rows};
@@ -35,7 +36,7 @@ impl Decision {
 pub(crate) struct Group<'a> {
     log: &'a Connection,
     places: &'a mut Places,
-    index: &'a Connection,
+    past: &'a Lane,
     shared: &'a Shared,
     now: UnixMillis,
     entries: Vec<Entry>,
@@ -45,11 +46,11 @@ impl<'a> Group<'a> {
     pub(crate) fn new(
         log: &'a Connection,
         places: &'a mut Places,
-        index: &'a Connection,
+        past: &'a Lane,
         shared: &'a Shared,
         now: UnixMillis,
     ) -> Group<'a> {
-        Group { log, places, index, shared, now, entries: Vec::new() }
+        Group { log, places, past, shared, now, entries: Vec::new() }
     }
 
     /// Decides one draft and writes what it becomes.
@@ -180,21 +181,25 @@ impl<'a> Group<'a> {
     /// When the event with this seq was stored, by its own record.
     fn time_of(&self, room: RoomId, seq: Seq) -> Result<Option<UnixMillis>, Fault> {
         let fresh = self.entries.iter().rev().find(|entry| (entry.room, entry.seq) == (room, seq));
-        let position = match fresh {
-            Some(entry) => Some(entry.position),
-            // A fault of the index must not stop the log.
-            None => positions(self.shared, self.index, room, (seq.0, seq.0))
-                .ok()
-                .and_then(|found| found.first().copied().flatten()),
+        let frame = match fresh {
+            Some(entry) => rows::frame(self.log, entry.position)?,
+            None => self.past_frame(room, seq)?,
         };
-        let Some(position) = position else { return Ok(None) };
-        let mut select = self.log.prepare_cached("SELECT frame FROM log WHERE position = ?1")?;
-        let frame: Option<Vec<u8>> = select.query_row(params![position], |row| row.get(0)).optional()?;
         let event = frame.and_then(|frame| record(room, seq, frame));
         if event.is_none() {
             self.shared.report(room, seq);
         }
         Ok(event.map(|(event, _)| event.time))
+    }
+
+    /// The bytes of an event of an earlier group.
+    fn past_frame(&self, room: RoomId, seq: Seq) -> Result<Option<Vec<u8>>, Fault> {
+        // A fault of the index must not stop the log.
+        let found = positions(self.shared, &self.past.index, room, (seq.0, seq.0)).unwrap_or_default();
+        match found.first() {
+            Some(Some(position)) => Ok(rows::frame(&self.past.log, *position)?),
+            _ => Ok(None),
+        }
     }
 
     fn room_named(&mut self, name: &RoomName) -> Result<Option<Place>, Fault> {

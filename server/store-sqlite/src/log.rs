@@ -14,6 +14,7 @@ use crate::index::{Indexer, Shared};
 use crate::keeper::Keeper;
 use crate::lock::FolderLock;
 use crate::places::Places;
+use crate::reader::Lane;
 use crate::wal::{CHECKPOINT_PAGES, WalMeter};
 
 /// Bounds of what the writer leaves to be done behind it.
@@ -55,8 +56,9 @@ pub struct SqliteLog {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) log: Connection,
-    /// For reading: where older events stand.
-    pub(crate) index: Connection,
+    /// For reading what was committed before. Apart from `log`, because one damaged page that a transaction has
+    /// seen would keep it from committing.
+    pub(crate) past: Lane,
     pub(crate) indexer: Arc<Mutex<Indexer>>,
     pub(crate) checkpointer: Arc<Mutex<Connection>>,
     pub(crate) shared: Arc<Shared>,
@@ -129,7 +131,7 @@ impl Parts {
         }
         self.places.make_way();
         let transaction = self.log.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut group = Group::new(&transaction, &mut self.places, &self.index, &self.shared, now);
+        let mut group = Group::new(&transaction, &mut self.places, &self.past, &self.shared, now);
         let decisions: Vec<Decision> =
             drafts.into_iter().map(|draft| group.decide(draft)).collect::<Result<_, _>>()?;
         let entries = group.finish()?;

@@ -68,7 +68,7 @@ impl SqliteStores {
             House { shared: shared.clone(), indexer: indexer.clone(), checkpointer: checkpointer.clone() };
         let parts = Parts {
             log: writer,
-            index: index.read()?,
+            past: lane()?,
             indexer,
             checkpointer,
             shared: shared.clone(),

@@ -8,7 +8,7 @@ use hark_core::ports::{
 };
 use hark_protocol::{AccountId, RoomId, RoomName, RoomRole, Seq};
 use parking_lot::{Mutex, MutexGuard};
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, Params, Row, params};
 
 use crate::error::Fault;
 use crate::index::{Shared, positions};
@@ -56,11 +56,9 @@ impl SqliteReader {
     ) -> Result<T, StoreError> {
         self.shared.health.check()?;
         let lane = self.lane();
-        let result = lane.log.unchecked_transaction().map_err(Fault::from).and_then(|moment| {
-            let value = read(&moment, &lane.index)?;
-            moment.commit()?;
-            Ok(value)
-        });
+        // Rolled back and not committed: after it has seen a damaged page, SQLite refuses to commit.
+        let moment = lane.log.unchecked_transaction().map_err(Fault::from);
+        let result = moment.and_then(|moment| read(&moment, &lane.index));
         result.map_err(|fault| self.shared.health.judge(fault))
     }
 }
@@ -247,7 +245,7 @@ impl Reading<'_> {
 
     fn stored(&self, seq: Seq, position: Option<i64>) -> Result<Stored, Fault> {
         let frame = match position {
-            Some(position) => self.frame(position)?,
+            Some(position) => rows::frame(self.log, position)?,
             None => None,
         };
         match frame.and_then(|frame| record(self.room, seq, frame)) {
@@ -257,10 +255,5 @@ impl Reading<'_> {
                 Ok(Stored::Damaged { seq })
             }
         }
-    }
-
-    fn frame(&self, position: i64) -> Result<Option<Vec<u8>>, Fault> {
-        let mut select = self.log.prepare_cached("SELECT frame FROM log WHERE position = ?1")?;
-        Ok(select.query_row(params![position], |row| row.get(0)).optional()?)
     }
 }

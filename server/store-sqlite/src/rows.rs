@@ -10,7 +10,7 @@ use hark_protocol::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::error::Fault;
+use crate::error::{Fault, is_damage};
 
 /// SQLite's integers have a sign and ours have none: the bits are kept, so every value comes back as it was.
 /// For what is stored and compared for being equal.
@@ -68,6 +68,15 @@ pub(crate) fn room(row: &Row<'_>) -> Result<RoomRow, Fault> {
 pub(crate) fn room_named(log: &Connection, name: &RoomName) -> rusqlite::Result<Option<RoomId>> {
     let mut select = log.prepare_cached("SELECT id FROM rooms WHERE name = ?1")?;
     select.query_row(params![name.as_str()], |row| uint(row, 0).map(RoomId)).optional()
+}
+
+/// The bytes at a position of the log; `None` where the file itself is damaged too.
+pub(crate) fn frame(log: &Connection, position: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut select = log.prepare_cached("SELECT frame FROM log WHERE position = ?1")?;
+    match select.query_row(params![position], |row| row.get(0)).optional() {
+        Err(error) if is_damage(&error) => Ok(None),
+        found => found,
+    }
 }
 
 /// A record of the log that was found for this room and seq, if it can be trusted: its checksum fits, it is an

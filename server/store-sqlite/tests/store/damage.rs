@@ -46,6 +46,30 @@ fn a_damaged_record_is_lost_alone() {
 }
 
 #[test]
+fn a_damaged_page_costs_the_event_that_lies_on_it() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 1);
+    let body = |number: u8| char::from(b'a' + number).to_string().repeat(30_000);
+    bench.append((2..9).map(|number| message(tea, 1, u64::from(number), &body(number))).collect());
+    let bench = bench.reopen(|folder| {
+        let path = folder.join("log.db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        // A page in the middle of the fourth event's chain; its first bytes say where the chain goes on.
+        let is_fourth = |page: &&mut [u8]| page[4..].iter().all(|byte| *byte == b'a' + 4);
+        let page = bytes.chunks_exact_mut(4_096).find(is_fourth).unwrap();
+        page[..4].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+    });
+    let found = bench.read(tea);
+    assert_eq!((found.len(), damaged(&found)), (8, vec![4]));
+    // Nor does it keep a group from being committed that asks for it.
+    let mut bench = bench;
+    let outcomes = bench.append(vec![draft(tea, 1, 90, Proposal::Holds(Seq(4))), message(tea, 1, 9, "more")]);
+    assert!(matches!(outcomes[0], Outcome::Duplicate(position) if position.seq == Seq(4)));
+    assert_eq!(appended(&outcomes[1])[0].position().seq, Seq(9));
+}
+
+#[test]
 fn the_newest_event_is_missed_by_the_rooms_row() {
     let mut bench = Bench::new();
     let tea = bench.room("tea", 5);
@@ -103,6 +127,19 @@ fn an_index_damaged_while_running_is_built_at_the_next_start() {
     );
     let bench = bench.reopen(|_| {});
     assert_eq!((bench.read(tea).len(), damaged(&bench.read(tea))), (3_001, vec![]));
+}
+
+#[test]
+fn an_index_that_can_not_be_caught_up_is_built_again_at_once() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 3_000);
+    let bench = bench.reopen(|folder| {
+        sql(folder, "index.db", "UPDATE progress SET position = 100");
+        let mut bytes = std::fs::read(folder.join("index.db")).unwrap();
+        bytes[3 * 4_096..].fill(0xff);
+        std::fs::write(folder.join("index.db"), bytes).unwrap();
+    });
+    assert_eq!((bench.read(tea).len(), damaged(&bench.read(tea))), (3_000, vec![]));
 }
 
 #[test]

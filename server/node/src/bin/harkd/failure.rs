@@ -33,4 +33,17 @@ macro_rules! failure_from {
     };
 }
 
-failure_from!(Problem, TlsError, FirstRunError, OpenError);
+failure_from!(Problem, TlsError, FirstRunError);
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        let what = error.to_string();
+        // What an operator does about it is the same whichever file did not fit.
+        let advice =
+            if what.contains(DISK_FULL) { "; make room there, or choose another folder" } else { "" };
+        Failure::new(format!("{what}{advice}"))
+    }
+}
+
+/// What SQLite says when a file can not grow.
+const DISK_FULL: &str = "disk is full";

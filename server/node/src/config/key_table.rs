@@ -28,14 +28,16 @@ macro_rules! limit {
 pub const KEYS: &[Key] = &[
     Key {
         path: "listen",
-        sentence: "Where clients connect, as IP:PORT; 0.0.0.0:4275 is every IPv4 address, [::]:4275 every address.",
+        sentence: "Where clients connect, as IP:PORT; 0.0.0.0:4275 is every IPv4 address, [::]:4275 every \
+             address.",
         stage: Stage::First,
         set: |draft, value| address(value).map(|address| draft.config.listen = address),
         show: |config| Some(quoted(&config.listen.to_string())),
     },
     Key {
         path: "metrics_listen",
-        sentence: "Where /metrics, /healthz and /readyz are served without a login, so keep it local; \"none\" turns them off.",
+        sentence: "Where /metrics, /healthz and /readyz are served without a login, so keep it local; \
+             \"none\" turns them off.",
         stage: Stage::First,
         set: |draft, value| {
             let is_off = value.text()? == NONE;
@@ -46,21 +48,24 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "data",
-        sentence: "The folder that holds everything the server remembers; relative to where harkd is started.",
+        sentence: "The folder that holds everything the server remembers; relative to where harkd is \
+             started.",
         stage: Stage::First,
         set: |draft, value| path(value).map(|path| draft.config.data = path),
         show: |config| Some(quoted(&config.data.to_string_lossy())),
     },
     Key {
         path: "names",
-        sentence: "DNS names and IP addresses by which clients reach the server; its own certificate is made for them besides localhost, 127.0.0.1 and ::1.",
+        sentence: "DNS names and IP addresses by which clients reach the server; its own certificate is \
+             made for them besides localhost, 127.0.0.1 and ::1.",
         stage: Stage::First,
         set: |draft, value| certificate_names(value).map(|names| draft.config.names = names),
         show: |config| Some(quoted_list(&config.names)),
     },
     Key {
         path: "tail_bytes_max",
-        sentence: "Bytes of memory for the newest events of all rooms together; what does not fit is read from the disk.",
+        sentence: "Bytes of memory for the newest events of all rooms together; what does not fit is read \
+             from the disk.",
         stage: Stage::First,
         set: |draft, value| value.number(TAIL_BYTES).map(|bytes| draft.config.tail_bytes_max = bytes),
         show: |config| Some(config.tail_bytes_max.to_string()),
@@ -74,7 +79,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "tls.cert",
-        sentence: "A PEM file with a certificate of yours and those that lead to its root; without it the server makes its own.",
+        sentence: "A PEM file with a certificate of yours and those that lead to its root; without it the \
+             server makes its own.",
         stage: Stage::First,
         set: |draft, value| path(value).map(|path| draft.cert = Some(path)),
         show: |config| config.tls.as_ref().map(|tls| quoted(&tls.cert.to_string_lossy())),
@@ -88,14 +94,16 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "registration.enabled",
-        sentence: "Whether people may make accounts with the registration token; an administrator always may.",
+        sentence: "Whether people may make accounts with the registration token; an administrator always \
+             may.",
         stage: Stage::First,
         set: |draft, value| value.boolean().map(|enabled| draft.config.registration = enabled),
         show: |config| Some(config.registration.to_string()),
     },
     Key {
         path: "log.level",
-        sentence: "What is logged: off, error, warn, info, debug or trace, also by part, like \"info,hark_server=debug\".",
+        sentence: "What is logged: off, error, warn, info, debug or trace, also by part, like \
+             \"info,hark_server=debug\".",
         stage: Stage::First,
         set: |draft, value| {
             telemetry::parse_level(value.text()?)?;
@@ -113,7 +121,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "limits.profile",
-        sentence: "Where the limits begin: open for a server that only this machine reaches, public for one that strangers reach; by default listen decides.",
+        sentence: "Where the limits begin: open for a server that only this machine reaches, public for \
+             one that strangers reach; by default listen decides.",
         stage: Stage::First,
         set: |draft, value| value.one_of(PROFILES).map(|profile| draft.profile = Some(profile)),
         show: |config| word_of(PROFILES, config.profile),

@@ -213,7 +213,8 @@ fn every_problem_is_told_at_once() {
 
 #[test]
 fn what_explain_prints_is_a_file_that_means_the_same() {
-    let text = "listen = \"0.0.0.0:1\"\nnames = [\"a.example\"]\n[limits]\nconnections_max = 7\n[log]\nlevel = \"warn\"";
+    let text = "listen = \"0.0.0.0:1\"\nnames = [\"a.example\"]\n[limits]\nconnections_max = \
+         7\n[log]\nlevel = \"warn\"";
     for sources in [Sources::default(), file(text)] {
         let loaded = Config::load(&sources).unwrap();
         let explained = explain(&loaded);

@@ -69,7 +69,11 @@ impl Access {
 #[derive(Debug, Error)]
 pub enum FirstRunError {
     /// The folder holds something else.
-    #[error("{} is not empty and holds no Hark data (it holds {found}, but no {}); name another folder with --data or HARKD_DATA", .folder.display(), folder::MARKER)]
+    #[error(
+        "{} is not empty and holds no Hark data (it holds {found}, but no {}); name another folder with \
+         --data or HARKD_DATA",
+        .folder.display(), folder::MARKER
+    )]
     Foreign {
         /// The folder.
         folder: PathBuf,
@@ -77,7 +81,10 @@ pub enum FirstRunError {
         found: String,
     },
     /// The folder was made by another version.
-    #[error("{} holds Hark data of another format ({found:?}); use the version of harkd that made it", .folder.display())]
+    #[error(
+        "{} holds Hark data of another format ({found:?}); use the version of harkd that made it",
+        .folder.display()
+    )]
     OtherFormat {
         /// The folder.
         folder: PathBuf,
@@ -85,7 +92,10 @@ pub enum FirstRunError {
         found: String,
     },
     /// A file or folder can not be used.
-    #[error("{} can not be used: {error}; harkd keeps its data there and must be able to read and write it", .path.display())]
+    #[error(
+        "{} can not be used: {error}; harkd keeps its data there and must be able to read and write it",
+        .path.display()
+    )]
     File {
         /// Which one.
         path: PathBuf,
@@ -93,7 +103,10 @@ pub enum FirstRunError {
         error: io::Error,
     },
     /// The registration token's file holds something that is none.
-    #[error("{} holds no usable token: {why}; delete the file and start again for a new one", .path.display())]
+    #[error(
+        "{} holds no usable token: {why}; delete the file and start again for a new one",
+        .path.display()
+    )]
     Token {
         /// The file.
         path: PathBuf,

@@ -215,7 +215,8 @@ fn greeting(origin: Origin, authority: Option<&str>, listen: &str) -> String {
 #[test]
 fn the_first_greeting_says_what_to_paste() {
     let text = greeting(Origin::Made, Some("my data/tls/ca.pem"), "0.0.0.0:4275");
-    let expected = "\n  hark --server 127.0.0.1:4275 --ca 'my data/tls/ca.pem' register alice --token hrt_0123456789abcdef\n";
+    let expected = "\n  hark --server 127.0.0.1:4275 --ca 'my data/tls/ca.pem' register alice --token \
+         hrt_0123456789abcdef\n";
     assert!(text.contains(expected), "{text}");
     for line in ["  hark create lobby\n", "  hark chat lobby\n"] {
         assert!(text.contains(line), "{text}");

@@ -12,7 +12,10 @@ use super::validity::day;
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file can not be read.
-    #[error("{} can not be read: {error}; check that it is there and that the user who runs harkd may read it", .path.display())]
+    #[error(
+        "{} can not be read: {error}; check that it is there and that the user who runs harkd may read it",
+        .path.display()
+    )]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -28,7 +31,10 @@ pub enum TlsError {
         error: io::Error,
     },
     /// A file holds no PEM of the wanted sort.
-    #[error("{} holds no {wanted} in PEM form, which has a line -----BEGIN {}-----; {why}", .path.display(), .wanted.to_uppercase())]
+    #[error(
+        "{} holds no {wanted} in PEM form, which has a line -----BEGIN {}-----; {why}",
+        .path.display(), .wanted.to_uppercase()
+    )]
     NotPem {
         /// Which file.
         path: PathBuf,
@@ -46,7 +52,11 @@ pub enum TlsError {
         why: String,
     },
     /// The key is not the certificate's.
-    #[error("the key in {} does not belong to the certificate in {}; the two files must come from the same request", .key.display(), .cert.display())]
+    #[error(
+        "the key in {} does not belong to the certificate in {}; the two files must come from the same \
+         request",
+        .key.display(), .cert.display()
+    )]
     KeyDoesNotFit {
         /// The certificate's file.
         cert: PathBuf,
@@ -54,7 +64,11 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// The certificate is no longer valid.
-    #[error("the certificate in {} expired on {}, and this machine's clock shows {}; renew it, or set the clock if it is wrong", .path.display(), day(*.at), day(*.now))]
+    #[error(
+        "the certificate in {} expired on {}, and this machine's clock shows {}; renew it, or set the \
+         clock if it is wrong",
+        .path.display(), day(*.at), day(*.now)
+    )]
     Expired {
         /// Which file.
         path: PathBuf,
@@ -64,7 +78,11 @@ pub enum TlsError {
         now: UnixMillis,
     },
     /// The certificate is not valid yet.
-    #[error("the certificate in {} is valid from {} only, and this machine's clock shows {}; most likely the clock is wrong: set it", .path.display(), day(*.from), day(*.now))]
+    #[error(
+        "the certificate in {} is valid from {} only, and this machine's clock shows {}; most likely the \
+         clock is wrong: set it",
+        .path.display(), day(*.from), day(*.now)
+    )]
     NotYetValid {
         /// Which file.
         path: PathBuf,
@@ -74,7 +92,11 @@ pub enum TlsError {
         now: UnixMillis,
     },
     /// The own certificate must be made anew, but the authority's key is gone or another's.
-    #[error("{why}, and a new one can not be made: {} is not the key of {}; put the right key back, or remove the folder {} to begin anew, after which every client needs the new ca.pem", .folder.join("ca.key").display(), .folder.join("ca.pem").display(), .folder.display())]
+    #[error(
+        "{why}, and a new one can not be made: {} is not the key of {}; put the right key back, or remove \
+         the folder {} to begin anew, after which every client needs the new ca.pem",
+        .folder.join("ca.key").display(), .folder.join("ca.pem").display(), .folder.display()
+    )]
     AuthorityLost {
         /// The folder with the own certificates.
         folder: PathBuf,

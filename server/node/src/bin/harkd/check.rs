@@ -49,6 +49,7 @@ pub(crate) fn check(loaded: &Loaded) -> Result<String, Failure> {
 pub(crate) fn clock_problem(now: hark_protocol::UnixMillis) -> String {
     let day = day(now);
     format!(
-        "this machine's clock shows {day}, which can not be right; set it, or certificates and times are wrong"
+        "this machine's clock shows {day}, which can not be right; set it, or certificates and times are \
+             wrong"
     )
 }

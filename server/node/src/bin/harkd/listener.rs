@@ -11,13 +11,22 @@ use crate::failure::Failure;
 pub(crate) fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
     listen(address).map_err(|error| {
         let what = match error.kind() {
-            ErrorKind::AddrInUse => "another program listens there already, perhaps another harkd; stop it, or choose another port".to_owned(),
-            ErrorKind::AddrNotAvailable => "this machine has no such address; 0.0.0.0 or [::] stands for all that it has".to_owned(),
-            ErrorKind::PermissionDenied => "this user may not listen there; ports below 1024 need a right of their own".to_owned(),
+            ErrorKind::AddrInUse => "another program listens there already, perhaps another harkd; stop \
+                 it, or choose another port"
+                .to_owned(),
+            ErrorKind::AddrNotAvailable => "this machine has no such address; 0.0.0.0 or [::] stands for \
+                 all that it has"
+                .to_owned(),
+            ErrorKind::PermissionDenied => "this user may not listen there; ports below 1024 need a right \
+                 of their own"
+                .to_owned(),
             _ => error.to_string(),
         };
         let variable = key.to_uppercase();
-        Failure::new(format!("{key} = {address} can not be used: {what} ({key} in the configuration, or HARKD_{variable})"))
+        Failure::new(format!(
+            "{key} = {address} can not be used: {what} ({key} in the configuration, or \
+             HARKD_{variable})"
+        ))
     })
 }
 

@@ -143,7 +143,8 @@ fn hark_command() -> HarkCommand {
 
 fn store_failed(reason: &impl std::fmt::Display) -> Failure {
     Failure::new(format!(
-        "{reason}; what was acknowledged is on the disk, so check the disk and start again: the store recovers by itself"
+        "{reason}; what was acknowledged is on the disk, so check the disk and start again: the store \
+             recovers by itself"
     ))
 }
 

@@ -29,6 +29,14 @@ fn the_header_is_the_registry_s() {
     assert_eq!(offset, HEADER_BYTES);
 }
 
+#[test]
+fn the_transport_s_names_stand_in_the_prose() {
+    let protocol = Registry::load().protocol;
+    let page = crate::registry::read("conversation.md");
+    assert!(page.contains(&format!("`{}`", protocol.alpn)));
+    assert!(page.contains(&format!("port is {}", protocol.port)));
+}
+
 fn names<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Vec<(&'a str, &'a str)> {
     fields.into_iter().map(|field| (field.name, field.wire)).collect()
 }

@@ -52,7 +52,7 @@ fn value(schema: &Schema, field: &Field, layout: &str, extreme: Extreme) -> Valu
             json!(if is_maximal { "\u{1f511}".repeat(max() / 4) } else { String::new() })
         }
         Form::Bytes => json!(if is_maximal { pattern(max().min(BODY_BYTES)) } else { String::new() }),
-        Form::List => list(schema, field, is_maximal.then(|| max())),
+        Form::List => list(schema, field, is_maximal.then(max)),
         Form::Frames => enclosed(schema, is_maximal),
     }
 }

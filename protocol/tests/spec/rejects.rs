@@ -1,8 +1,8 @@
-//! Bytes that have to be refused, each for a reason of its own.
+//! Whole frames that have to be refused, each for a reason of its own.
 
 use crate::extremes::{self, Extreme};
 use crate::hex;
-use crate::schema::{Schema, crc32, seal};
+use crate::schema::{Schema, seal};
 use crate::vectors::Vector;
 
 /// A payload that is spelled out byte by byte.
@@ -57,7 +57,15 @@ fn x(count: usize) -> Vec<u8> {
     vec![b'x'; count]
 }
 
-fn vector(schema: &Schema, id: &str, label: &str, error: &str, bytes: &[u8], comment: &str) -> Vector {
+/// A vector of what is refused.
+pub(crate) fn vector(
+    schema: &Schema,
+    id: &str,
+    label: &str,
+    error: &str,
+    bytes: &[u8],
+    comment: &str,
+) -> Vector {
     let row = schema.registry.error.iter().find(|row| row.name == error).expect("a registered code");
     Vector {
         id: id.to_owned(),
@@ -73,8 +81,18 @@ fn vector(schema: &Schema, id: &str, label: &str, error: &str, bytes: &[u8], com
 
 /// Frames that are whole and can not be carried out.
 pub(crate) fn payload(schema: &Schema) -> Vec<Vector> {
-    let groups =
-        [hello(), login(), ping_and_end(), changes(), names(), log(schema), pages(), extensions(schema)];
+    let groups = [
+        hello(),
+        register(),
+        login(),
+        ping_and_end(),
+        changes(),
+        names(),
+        log(schema),
+        enclosed(schema),
+        pages(),
+        extensions(schema),
+    ];
     let mut vectors: Vec<Vector> = (groups.into_iter().flatten())
         .map(|(id, frame, label, error, payload, comment)| {
             let row = schema.registry.frame(frame);
@@ -146,9 +164,8 @@ fn hello() -> Vec<Reject> {
     ]
 }
 
-fn login() -> Vec<Reject> {
+fn register() -> Vec<Reject> {
     let register = |name: &str| raw().text("t").name(name);
-    let auth = || raw().u8(1).name("ann");
     vec![
         ("register-token-257", "REGISTER", BOUND, BAD, raw().text(x(257)), "token of 257 bytes"),
         (
@@ -184,6 +201,12 @@ fn login() -> Vec<Reject> {
             "U+202E turns the direction of text",
         ),
         ("register-display-delete", "REGISTER", LINE, BAD, register("ann").text("").text("\u{7f}"), "U+007F"),
+    ]
+}
+
+fn login() -> Vec<Reject> {
+    let auth = || raw().u8(1).name("ann");
+    vec![
         (
             "auth-name-slash",
             "AUTH",
@@ -325,13 +348,6 @@ fn log(schema: &Schema) -> Vec<Reject> {
     let event = schema.registry.frame("EVENT");
     let fields = extremes::payload(schema, &event.fields, Extreme::Minimal);
     let whole = seal(event.code, 0, &schema.encode(&event.fields, &fields));
-    let page = |more: u8| raw().u64(3).u64(1).u64(1).u64(9).u8(more);
-    let mut flipped = whole.clone();
-    *flipped.last_mut().unwrap() ^= 1;
-    let mut renamed = whole.clone();
-    renamed[3] = b'X';
-    let ping = seal(0x0007, 0, &[0, 0, 0, 0]);
-    let cut = &whole[..whole.len() - 1];
     vec![
         ("publish-client-id-zero", "PUBLISH", ZERO, BAD, publish(0).blob(""), "sixteen zeros"),
         ("publish-body-huge", "PUBLISH", BOUND, BAD, publish(1).u32(1_048_321), "one byte above the bound"),
@@ -359,6 +375,31 @@ fn log(schema: &Schema) -> Vec<Reject> {
             raw().bytes(&whole[20..]).bytes(x(3)),
             "three bytes behind the body",
         ),
+        (
+            "history-limit-short",
+            "HISTORY",
+            SHORT,
+            BAD,
+            raw().u64(3).u8(1).u64(0).u64(0).u8(0),
+            "one byte of two",
+        ),
+        ("gap-reason-missing", "GAP", SHORT, BAD, raw().bytes(x(32)), "the reason is missing"),
+        ("ack-trailing", "ACK", TRAIL, BAD, raw().bytes(x(24)).u8(1), "one byte behind the seq"),
+    ]
+}
+
+fn enclosed(schema: &Schema) -> Vec<Reject> {
+    let event = schema.registry.frame("EVENT");
+    let fields = extremes::payload(schema, &event.fields, Extreme::Minimal);
+    let whole = seal(event.code, 0, &schema.encode(&event.fields, &fields));
+    let page = |more: u8| raw().u64(3).u64(1).u64(1).u64(9).u8(more);
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let mut renamed = whole.clone();
+    renamed[3] = b'X';
+    let ping = seal(0x0007, 0, &[0, 0, 0, 0]);
+    let cut = &whole[..whole.len() - 1];
+    vec![
         ("page-more-2", "PAGE", FLAG, BAD, page(2).blob(""), "a flag of 2"),
         ("page-frames-ping", "PAGE", ENCLOSED, BAD, page(0).blob(ping), "a PING among the events"),
         (
@@ -379,16 +420,6 @@ fn log(schema: &Schema) -> Vec<Reject> {
             "a second event without magic",
         ),
         ("page-frames-huge", "PAGE", BOUND, BAD, page(0).u32(1_048_577), "more than any frame may hold"),
-        (
-            "history-limit-short",
-            "HISTORY",
-            SHORT,
-            BAD,
-            raw().u64(3).u8(1).u64(0).u64(0).u8(0),
-            "one byte of two",
-        ),
-        ("gap-reason-missing", "GAP", SHORT, BAD, raw().bytes(x(32)), "the reason is missing"),
-        ("ack-trailing", "ACK", TRAIL, BAD, raw().bytes(x(24)).u8(1), "one byte behind the seq"),
     ]
 }
 
@@ -461,129 +492,4 @@ fn extensions(schema: &Schema) -> Vec<Reject> {
             "tag 0x3fff is critical",
         ),
     ]
-}
-
-/// Bytes that are no frame.
-pub(crate) fn framing(schema: &Schema) -> Vec<Vector> {
-    let good = seal(0x0007, 9, b"\x00\x00\x00\x05hello");
-    let with = |at: usize, byte: u8| {
-        let mut bytes = good.clone();
-        bytes[at] = byte;
-        bytes
-    };
-    let header = |code: u16, length: u32| {
-        let mut bytes = seal(code, 9, &[]);
-        bytes[12..16].copy_from_slice(&length.to_be_bytes());
-        let checksum = crc32(bytes[..16].iter());
-        bytes[16..20].copy_from_slice(&checksum.to_be_bytes());
-        bytes
-    };
-    let mut vectors = Vec::new();
-    let mut add =
-        |id: &str, label: &str, error: &str, length_max: Option<u32>, bytes: Vec<u8>, comment: &str| {
-            vectors.push(Vector { length_max, ..vector(schema, id, label, error, &bytes, comment) });
-        };
-    for at in 0..4 {
-        let bytes = with(at, good[at] ^ 0x20);
-        add(
-            &format!("magic-{at}"),
-            "FR-R01",
-            "BAD_MAGIC",
-            None,
-            bytes,
-            &format!("byte {at} of the magic is wrong"),
-        );
-    }
-    let http = b"GET / HTTP/1.1\r\n\r\n".to_vec();
-    add("magic-http", "FR-R08", "BAD_MAGIC", None, http, "a browser");
-    add("magic-tls", "FR-R08", "BAD_MAGIC", None, vec![0x16, 3, 1, 0, 200], "the start of a TLS ClientHello");
-    add("magic-one-byte", "FR-R09", "BAD_MAGIC", None, vec![b'h'], "one wrong byte is enough");
-    add("magic-third-byte", "FR-R09", "BAD_MAGIC", None, b"HAX".to_vec(), "two right bytes and a wrong one");
-    for version in [0, 2, 255] {
-        let bytes = with(4, version);
-        add(
-            &format!("version-{version}"),
-            "VE-R05",
-            "BAD_VERSION",
-            None,
-            bytes,
-            "a header version that is not 1",
-        );
-    }
-    let large = "FRAME_TOO_LARGE";
-    add("length-above", "FR-R16", large, None, header(0x0201, 65_537), "one byte above frame_bytes_max");
-    add("length-preauth", "FR-R14", large, Some(4096), header(0x0001, 4_097), "one byte above 4096");
-    add(
-        "length-event-preauth",
-        "FR-R14",
-        large,
-        Some(4096),
-        header(0x0207, 4_097),
-        "an EVENT from a stranger",
-    );
-    let receive = Some(1_048_576);
-    add("length-event", "FR-R19", large, receive, header(0x0207, 1_048_577), "an EVENT above 1 MiB");
-    add("length-page", "FR-R19", large, receive, header(0x020e, 1_048_577), "a PAGE above 1 MiB");
-    let mut unsealed = header(0x0007, u32::MAX);
-    unsealed[16] ^= 1;
-    add(
-        "length-before-checksum",
-        "FR-R07",
-        large,
-        None,
-        unsealed,
-        "4 GiB and a wrong checksum: the length counts",
-    );
-    let mut unversioned = header(0x0007, u32::MAX);
-    unversioned[4] = 9;
-    add("version-before-length", "FR-R07", "BAD_VERSION", None, unversioned, "the version counts");
-    for (id, at, what) in [
-        ("flags", 5, "flags"),
-        ("type", 7, "the type"),
-        ("correlation", 11, "the correlation"),
-        ("payload-first", 20, "the payload's first byte"),
-        ("payload-last", 28, "the payload's last byte"),
-        ("stored", 19, "the checksum"),
-    ] {
-        let comment = format!("a bit of {what} is turned");
-        add(&format!("checksum-{id}"), "FR-R06", "BAD_CHECKSUM", None, with(at, good[at] ^ 1), &comment);
-    }
-    let sealed_with = |checksum: u32| {
-        let mut bytes = good.clone();
-        bytes[16..20].copy_from_slice(&checksum.to_be_bytes());
-        bytes
-    };
-    let right = crc32(good[..16].iter().chain(&good[20..]));
-    let covered: Vec<u8> = good[..16].iter().chain(&good[20..]).copied().collect();
-    for (id, checksum, comment) in [
-        ("zero", 0, "no checksum"),
-        ("swapped", right.swap_bytes(), "in little-endian order"),
-        ("inverted", !right, "without the final inversion"),
-        ("payload-only", crc32(good[20..].iter()), "over the payload only"),
-        (
-            "whole",
-            crc32(good[..16].iter().chain(&[0; 4]).chain(&good[20..])),
-            "over the header with a zero checksum",
-        ),
-        ("castagnoli", castagnoli(&covered), "CRC-32C is another polynomial"),
-    ] {
-        add(&format!("checksum-{id}"), "FR-R06", "BAD_CHECKSUM", None, sealed_with(checksum), comment);
-    }
-    let mut shorter = good.clone();
-    shorter[15] -= 1;
-    add(
-        "length-shorter",
-        "FR-R05",
-        "BAD_CHECKSUM",
-        None,
-        shorter,
-        "a length of one byte less than the payload",
-    );
-    vectors
-}
-
-fn castagnoli(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
-    })
 }

@@ -71,8 +71,10 @@ fn summary() -> RoomSummary {
 /// A frame of every type with the correlation that it has, in the registry's order.
 pub(crate) fn all() -> Vec<(Correlation, Frame)> {
     let mut all = connection();
+    all.extend(endings());
     all.extend(rooms());
     all.extend(log());
+    all.extend(reading());
     all.extend(ephemeral());
     all.extend(admin());
     all
@@ -142,6 +144,11 @@ fn connection() -> Vec<(Correlation, Frame)> {
                 device_token: secret("dev-91c04e"),
             },
         ),
+    ]
+}
+
+fn endings() -> Vec<(Correlation, Frame)> {
+    vec![
         asked(9, Ping { data: "nonce-01".parse().unwrap() }),
         asked(9, Pong { data: "nonce-01".parse().unwrap() }),
         told(GoAway {
@@ -233,8 +240,6 @@ fn rooms() -> Vec<(Correlation, Frame)> {
 }
 
 fn log() -> Vec<(Correlation, Frame)> {
-    let sealed = [message(3, (ANN, "ann"), "kettle is on"), message(4, (BOB, "bob"), "coming")]
-        .map(|event| EncodedFrame::new(Correlation::NONE, &event));
     vec![
         asked(
             17,
@@ -287,6 +292,13 @@ fn log() -> Vec<(Correlation, Frame)> {
                 }]),
             },
         ),
+    ]
+}
+
+fn reading() -> Vec<(Correlation, Frame)> {
+    let sealed = [message(3, (ANN, "ann"), "kettle is on"), message(4, (BOB, "bob"), "coming")]
+        .map(|event| EncodedFrame::new(Correlation::NONE, &event));
+    vec![
         asked(19, Unsubscribe { rooms: list([TEA]) }),
         told(SubscriptionEnded { room: TEA, epoch: EPOCH, seq: Seq(9), reason: EndReason::KICKED }),
         told(message(3, (ANN, "ann"), "kettle is on")),

@@ -125,10 +125,11 @@ fn enumeration(schema: &Schema, name: &str) -> Option<String> {
     let row = schema.registry.enums.iter().find(|row| row.name == name)?;
     let values = row.values.iter();
     let title = format!("{} (`{}`)", row.name, row.layout);
-    Some(table(
+    let rows = table(
         &[title.as_str(), "Name", "Meaning"],
         values.map(|value| vec![number(value.value, &row.layout), value.name.clone(), value.meaning.clone()]),
-    ))
+    );
+    Some(format!("{}\n\n{rows}", row.meaning))
 }
 
 fn layout_of(field: &Field) -> String {
@@ -314,7 +315,12 @@ fn fields_of(schema: &Schema, name: &str) -> String {
     for field in fields {
         let record = field.of.as_ref().unwrap_or(&field.layout);
         if let Some(row) = registry.record.iter().find(|row| row.name == *record) {
-            out.push_str(&format!("\nA {}:\n\n{}", row.name, table(&columns, field_rows("", &row.fields))));
+            out.push_str(&format!(
+                "\n{}: {}\n\n{}",
+                row.name,
+                row.meaning,
+                table(&columns, field_rows("", &row.fields))
+            ));
         }
     }
     for name in ["scope", "disposition", "direction", "level", "room filter"] {

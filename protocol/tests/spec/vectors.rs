@@ -12,7 +12,7 @@ use crate::extremes::{self, Extreme};
 use crate::fuzz_properties::{Outcome, receive};
 use crate::registry::{hold, read};
 use crate::schema::{Schema, seal, split_frame};
-use crate::{hex, json_schema, rejects, requirements, samples, streams};
+use crate::{broken, hex, json_schema, rejects, requirements, samples, streams};
 
 /// One vector. Which fields it has depends on its file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -220,7 +220,7 @@ fn vector_files_are_what_registry_and_code_make() {
     let files = [
         ("frames.json", "Whole frames that are taken.", frames(&schema)),
         ("bodies.json", "Bodies of control events.", bodies(&schema)),
-        ("rejects-framing.json", "Bytes that end a connection.", rejects::framing(&schema)),
+        ("rejects-framing.json", "Bytes that end a connection.", broken::all(&schema)),
         ("rejects-payload.json", "Whole frames that are answered with an error.", rejects::payload(&schema)),
         ("streams.json", "Streams in chunks, and what a receiver makes of them.", streams::all(&schema)),
     ];

@@ -109,23 +109,28 @@ async fn ask_for_trust(server: &Address) -> Done<TrustChoice> {
 /// How long a command that changes something waits for a lost connection, unless it is told otherwise.
 pub(crate) const PATIENCE_S: u64 = 60;
 
-/// Waits for `work`, but not for ever for a lost connection: after `patience_s` seconds without one the outcome
-/// is unknown. 0 = for ever.
+/// Waits for `work`, but not for ever for a lost connection: after `patience_s` seconds without one the client is
+/// closed, and whatever the work still waits for fails with what is known about it. 0 = for ever.
 pub(crate) async fn with_patience<T>(
     client: &Client,
-    patience_s: Option<u64>,
+    patience_s: u64,
     work: impl Future<Output = Done<T>>,
 ) -> Done<T> {
+    let give_up = async {
+        lost_for(client, patience_s).await;
+        client.close_within(Duration::ZERO).await;
+        std::future::pending().await
+    };
     tokio::select! {
         // The work first: an answer that is there counts, whatever became of the connection.
         biased;
         done = work => done,
-        failure = lost_for(client, patience_s.unwrap_or(PATIENCE_S)) => Err(failure),
+        never = give_up => never,
     }
 }
 
-/// Resolves when the client has had no connection for so long.
-pub(crate) async fn lost_for(client: &Client, patience_s: u64) -> Failure {
+/// Resolves when the client has had no connection for so long; never, once it is closed.
+async fn lost_for(client: &Client, patience_s: u64) {
     if patience_s == 0 {
         return std::future::pending().await;
     }
@@ -133,13 +138,11 @@ pub(crate) async fn lost_for(client: &Client, patience_s: u64) -> Failure {
     loop {
         while client.state() == ClientState::Connected {
             if next(&mut events).await.is_none() {
-                // The client has ended, which whoever waits for an answer is told by that answer.
                 return std::future::pending().await;
             }
         }
         if timeout(Duration::from_secs(patience_s), client.connected()).await.is_err() {
-            let words = "the connection was lost and did not come back in time; what was sent may or may not have arrived";
-            return Failure::new(Outcome::Unknown, words);
+            return;
         }
         if client.state() != ClientState::Connected {
             return std::future::pending().await;

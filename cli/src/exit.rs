@@ -86,6 +86,9 @@ impl From<ProfileError> for Failure {
     }
 }
 
+/// For a client that was given up because it was offline for too long.
+const NOTHING_WAS_SENT: &str = "there is no connection to the server; nothing was sent";
+
 const MAY_OR_MAY_NOT: &str = "the connection was lost before the answer: it may or may not have been done";
 
 impl From<ConnectError> for Failure {
@@ -170,7 +173,9 @@ impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Failure {
         let words = error.to_string();
         match error.kind() {
-            RequestErrorKind::Offline | RequestErrorKind::Closed => Failure::new(Outcome::NotReached, words),
+            RequestErrorKind::Offline | RequestErrorKind::Closed => {
+                Failure::new(Outcome::NotReached, NOTHING_WAS_SENT)
+            }
             RequestErrorKind::Invalid => Failure::usage(words),
             RequestErrorKind::Refused(refusal) => refused(refusal),
             RequestErrorKind::Unknown => Failure::new(Outcome::Unknown, MAY_OR_MAY_NOT),
@@ -184,7 +189,9 @@ impl From<RoomError> for Failure {
     fn from(error: RoomError) -> Failure {
         let words = error.to_string();
         match error.kind() {
-            RoomErrorKind::Offline | RoomErrorKind::Closed => Failure::new(Outcome::NotReached, words),
+            RoomErrorKind::Offline | RoomErrorKind::Closed => {
+                Failure::new(Outcome::NotReached, NOTHING_WAS_SENT)
+            }
             RoomErrorKind::Invalid => Failure::usage(words),
             RoomErrorKind::NotFound => Failure::new(
                 Outcome::Refused,
@@ -206,9 +213,10 @@ impl From<SendError> for Failure {
     fn from(error: SendError) -> Failure {
         let words = error.to_string();
         match error.kind() {
-            SendErrorKind::Offline | SendErrorKind::QueueFull | SendErrorKind::Closed => {
-                Failure::new(Outcome::NotReached, words)
+            SendErrorKind::Offline | SendErrorKind::Closed => {
+                Failure::new(Outcome::NotReached, NOTHING_WAS_SENT)
             }
+            SendErrorKind::QueueFull => Failure::new(Outcome::NotReached, words),
             SendErrorKind::Rejected(refusal) if refusal.code == ErrorCode::NOT_MEMBER => Failure::new(
                 Outcome::Refused,
                 "the server refused: only members may send to this room; enter it with `hark join`",
@@ -227,7 +235,7 @@ impl From<SubscribeError> for Failure {
         let words = error.to_string();
         match error.kind() {
             SubscribeErrorKind::Offline | SubscribeErrorKind::Closed => {
-                Failure::new(Outcome::NotReached, words)
+                Failure::new(Outcome::NotReached, NOTHING_WAS_SENT)
             }
             SubscribeErrorKind::NotFound => Failure::new(
                 Outcome::Refused,
@@ -247,7 +255,9 @@ impl From<HistoryError> for Failure {
     fn from(error: HistoryError) -> Failure {
         let words = error.to_string();
         match error.kind() {
-            HistoryErrorKind::Offline | HistoryErrorKind::Closed => Failure::new(Outcome::NotReached, words),
+            HistoryErrorKind::Offline | HistoryErrorKind::Closed => {
+                Failure::new(Outcome::NotReached, NOTHING_WAS_SENT)
+            }
             HistoryErrorKind::NotFound => Failure::new(
                 Outcome::Refused,
                 format!("{words}, or you may not know of it; see `hark rooms`"),

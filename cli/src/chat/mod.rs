@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 
 use crate::chat::screen::Screen;
 use crate::chat::session::Session;
-use crate::connect::{Purpose, lost_for};
+use crate::connect::{Purpose, with_patience};
 use crate::context::Context;
 use crate::exit::Done;
 use crate::output::{Mode, Output, note};
@@ -41,11 +41,7 @@ pub(crate) async fn run(context: Context, room: &str, history: u16, output: &mut
                     None => plain::run(&mut session, first, output).await,
                 }
             };
-            let done = tokio::select! {
-                biased;
-                done = talk => done,
-                failure = lost_for(&client, patience_s) => Err(failure),
-            };
+            let done = with_patience(&client, patience_s, talk).await;
             done.and(session.settle(LEAVE_WITHIN).await)
         }
         Err(failure) => Err(failure),

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::args::NewPassword;
 use crate::commands::{login, with_client};
-use crate::connect::Purpose;
+use crate::connect::{PATIENCE_S, Purpose, with_patience};
 use crate::context::{Context, SecretSource};
 use crate::exit::Done;
 use crate::output::{Output, note};
@@ -72,9 +72,9 @@ pub(crate) async fn passwd(context: Context, password: NewPassword, output: &mut
         .is_some_and(|profile| profile.token.is_some() && profile.token == context.token);
     let context = context.settle_trust().await?;
     let client = context.clone().connect(Purpose::Task).await?;
-    let patience_s = context.patience_s;
+    let patience_s = context.patience_s.unwrap_or(PATIENCE_S);
     let change = async { Ok(client.admin().set_password(&name, &password).await?) };
-    let changed = crate::connect::with_patience(&client, patience_s, change).await;
+    let changed = with_patience(&client, patience_s, change).await;
     client.close_within(super::LEAVE_WITHIN).await;
     changed?;
     output.result(&serde_json::json!({"account": name}), format!("changed the password of {name}"))?;

@@ -16,12 +16,12 @@ mod tail;
 
 use std::time::Duration;
 
-use hark_sdk::{Client, Reason, Room, Sent};
+use hark_sdk::{Client, ClientState, ConnectError, Reason, Room, Sent};
 use serde::Serialize;
 
 use crate::args::{AdminNoun, Cli, Command};
 use crate::chat;
-use crate::connect::{Purpose, with_patience};
+use crate::connect::{PATIENCE_S, Purpose, with_patience};
 use crate::context::{Context, Env};
 use crate::exit::{Done, Failure, Outcome};
 use crate::output::{JSON_HELP, Mode, Output};
@@ -98,7 +98,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Connects, works, takes leave.
 async fn with_client<T>(context: Context, work: impl AsyncFnOnce(&Client) -> Done<T>) -> Done<T> {
-    let patience_s = context.patience_s;
+    let patience_s = context.patience_s.unwrap_or(PATIENCE_S);
     let client = context.connect(Purpose::Task).await?;
     let done = with_patience(&client, patience_s, work(&client)).await;
     client.close_within(LEAVE_WITHIN).await;
@@ -137,10 +137,12 @@ impl<'a> SentJson<'a> {
 /// Why a client that was to go on has ended.
 pub(crate) fn ended(client: &Client) -> Failure {
     match client.state() {
-        hark_sdk::ClientState::Closed { reason: Reason::Connect(kind) } => {
-            Failure::from(hark_sdk::ConnectError::from(kind))
+        ClientState::Closed { reason: Reason::Connect(kind) } => Failure::from(ConnectError::from(kind)),
+        // It was closed here, because it was offline for too long.
+        ClientState::Closing | ClientState::Closed { reason: Reason::Requested } => {
+            Failure::new(Outcome::NotReached, "the connection was lost and did not come back in time")
         }
-        hark_sdk::ClientState::Closed { reason } => Failure::new(Outcome::NotReached, reason.to_string()),
+        ClientState::Closed { reason } => Failure::new(Outcome::NotReached, reason.to_string()),
         _ => Failure::new(Outcome::NotReached, "the connection was closed"),
     }
 }

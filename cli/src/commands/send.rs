@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::commands::lines::{self, Line};
 use crate::commands::pacer::Pacer;
 use crate::commands::{LEAVE_WITHIN, SentJson, with_room};
-use crate::connect::{PATIENCE_S, Purpose, lost_for};
+use crate::connect::{PATIENCE_S, Purpose, with_patience};
 use crate::context::Context;
 use crate::exit::{Done, Failure, Outcome};
 use crate::output::Output;
@@ -38,7 +38,7 @@ pub(crate) async fn lines(context: Context, room: &str, output: &mut Output) -> 
             // Handed over when it is made, not when it is first polled: the order of lines is the log's.
             let publish = |line: String| room.publish(Draft::text(line));
             let pump = Pump::new(room.name().as_str(), output);
-            pump.run(lines, pacer, publish, lost_for(&client, patience_s)).await
+            with_patience(&client, patience_s, pump.run(lines, pacer, publish)).await
         }
         Err(error) => Err(error.into()),
     };
@@ -64,20 +64,18 @@ impl<'a, W: Write> Pump<'a, W> {
     }
 
     /// Sends line after line, many at once, until the input ends or a line fails; then waits for the answers that
-    /// are still out. `lost` resolves when they are not worth waiting for any more.
+    /// are still out.
     async fn run<P>(
         mut self,
         mut lines: mpsc::Receiver<Line>,
         mut pacer: Pacer,
         publish: impl Fn(String) -> P,
-        lost: impl Future<Output = Failure>,
     ) -> Done
     where
         P: Future<Output = Result<Sent, SendError>>,
     {
         let mut answers = FuturesOrdered::new();
         let mut is_open = true;
-        tokio::pin!(lost);
         loop {
             let may_read = is_open && self.failed.is_none() && answers.len() < IN_FLIGHT_MAX;
             if !may_read && answers.is_empty() {
@@ -102,11 +100,6 @@ impl<'a, W: Write> Pump<'a, W> {
                     Some(Err(words)) => self.fail(self.lines + 1, Failure::usage(words)),
                     None => is_open = false,
                 },
-                failure = &mut lost => {
-                    self.in_doubt += answers.len() as u64;
-                    self.fail(self.lines + 1 - answers.len() as u64, failure);
-                    return self.outcome();
-                }
             }
         }
     }
@@ -174,7 +167,7 @@ async fn next_line(lines: &mut mpsc::Receiver<Line>, pacer: &mut Pacer) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    use std::future::ready;
 
     use hark_sdk::SendErrorKind;
     use jiff::tz::TimeZone;
@@ -195,59 +188,32 @@ mod tests {
         Err(SendErrorKind::TooLarge { size: 2, max: 1 }.into())
     }
 
-    /// Runs a pump whose every answer is a failure of some kind, or pending, by line.
-    async fn pump(
-        lines: usize,
-        answer: impl Fn(&str) -> Option<SendErrorKind>,
-        lost: Option<Failure>,
-    ) -> Failure {
+    /// Runs a pump each of whose answers is a failure of some kind.
+    async fn pump(lines: usize, answer: impl Fn(&str) -> SendErrorKind) -> Failure {
         let mut output = Output::new(Mode::Human, TimeZone::UTC, Vec::new());
-        let publish = |line: String| {
-            let kind = answer(&line);
-            async move {
-                match kind {
-                    Some(kind) => Err(SendError::from(kind)),
-                    None => pending().await,
-                }
-            }
-        };
-        let lost = async { lost.map_or_else(|| pending().boxed(), |failure| ready(failure).boxed()).await };
-        let lost = async {
-            // Only when nothing else can go on.
-            for _ in 0..1000 {
-                tokio::task::yield_now().await;
-            }
-            lost.await
-        };
-        Pump::new("tea", &mut output).run(input(lines), unpaced(), publish, lost).await.unwrap_err()
+        let publish = |line: String| ready(Err(SendError::from(answer(&line))));
+        Pump::new("tea", &mut output).run(input(lines), unpaced(), publish).await.unwrap_err()
     }
 
     #[tokio::test]
     async fn the_first_line_that_failed_is_named_and_reading_stops() {
-        let failure = pump(2000, |_| Some(SendErrorKind::TooLarge { size: 2, max: 1 }), None).await;
+        let failure = pump(2000, |_| SendErrorKind::TooLarge { size: 2, max: 1 }).await;
         assert_eq!(failure.code(), 1);
         assert!(failure.sentence().unwrap().starts_with("line 1 failed: 2 bytes"), "{failure:?}");
     }
 
     #[tokio::test]
     async fn what_is_in_doubt_is_counted_and_makes_the_outcome_unknown() {
-        let kind = |line: &str| match line {
-            "1" => Some(SendErrorKind::Unknown),
-            _ => Some(SendErrorKind::Closed),
-        };
-        let failure = pump(1, kind, None).await;
+        let failure = pump(1, |_| SendErrorKind::Unknown).await;
         assert_eq!(failure.code(), 4);
         assert!(failure.sentence().unwrap().ends_with("0 lines were stored, 1 may or may not have been"));
     }
 
     #[tokio::test]
-    async fn a_connection_that_does_not_come_back_leaves_the_rest_in_doubt() {
-        let lost = Failure::new(Outcome::Unknown, "lost");
-        let failure = pump(3, |_| None, Some(lost)).await;
-        assert_eq!(
-            failure.sentence(),
-            Some("line 1 failed: lost; 0 lines were stored, 3 may or may not have been")
-        );
+    async fn a_client_that_gave_up_before_anything_was_sent_has_not_reached_the_server() {
+        let failure = pump(3, |_| SendErrorKind::Closed).await;
+        assert_eq!(failure.code(), 3);
+        assert!(failure.sentence().unwrap().ends_with("0 lines were stored"), "{failure:?}");
     }
 
     fn ended(stored: u64, number: u64, outcome: Outcome) -> Failure {

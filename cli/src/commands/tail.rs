@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::args::TailFrom;
 use crate::commands::ended;
-use crate::connect::{Purpose, lost_for};
+use crate::connect::{Purpose, with_patience};
 use crate::context::Context;
 use crate::exit::{Done, Failure, Outcome};
 use crate::output::{Output, note};
@@ -29,11 +29,7 @@ pub(crate) async fn run(
         let room = client.room(room).await?;
         Tail { room, left: count, last: Seq::ZERO }.follow(start(from), output).await
     };
-    let done = tokio::select! {
-        biased;
-        done = follow => done,
-        failure = lost_for(&client, patience_s) => Err(failure),
-    };
+    let done = with_patience(&client, patience_s, follow).await;
     client.close_within(super::LEAVE_WITHIN).await;
     done
 }

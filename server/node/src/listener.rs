@@ -172,7 +172,14 @@ impl Door {
             tracing::debug!(peer = %address, %why, "no TLS handshake");
             None
         };
-        match tokio::time::timeout(patience, acceptor.accept(stream)).await {
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken,
+            () = self.shutdown.cancelled() => {
+                // Whoever has said nothing yet misses nothing.
+                return refused(RefusedBecause::ShuttingDown, &"the server is shutting down");
+            }
+        };
+        match shaken {
             Err(elapsed) => refused(RefusedBecause::TlsHandshake, &elapsed),
             Ok(Err(error)) => refused(RefusedBecause::TlsHandshake, &error),
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() != Some(ALPN) => {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
 use crate::link::{Answer, Identity, LoggedIn, Prepared};
-use crate::metrics::PublishOutcome;
+use crate::metrics::{PublishOutcome, RefusedBecause};
 use crate::writer::{Goal, Job};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -79,6 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             presence: who.presence,
         };
         if let Err(refusal) = self.hub.connect(identity.account, self.id, &self.link) {
+            self.hub.metrics.connection_refused(RefusedBecause::ConnectionsPerAccount);
             return self.refuse_request(correlation, &refusal);
         }
         self.session.authenticated(correlation, &who.answer, self.io.out());

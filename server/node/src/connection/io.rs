@@ -24,8 +24,8 @@ const KEEP_BYTES_MAX: usize = 64 * 1024;
 pub(super) enum Wake {
     /// So many bytes came; 0 is the peer's end.
     Read(usize),
-    /// Some of what is to be written was taken.
-    Wrote,
+    /// So many of the bytes that are to be written were taken; 0 when they were only flushed.
+    Wrote(usize),
     /// Something was left at the link.
     Left,
     /// The deadline has passed.
@@ -105,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             return Poll::Ready(Wake::Left);
         }
         if let Poll::Ready(wrote) = self.poll_write(context) {
-            return Poll::Ready(wrote.map_or_else(Wake::Failed, |()| Wake::Wrote));
+            return Poll::Ready(wrote.map_or_else(Wake::Failed, Wake::Wrote));
         }
         if wanted.read
             && let Poll::Ready(read) = self.poll_read(context)
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     /// Ready when something was written or flushed; pending when there is nothing to write.
-    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.unsent() > 0 {
             let count = ready!(Pin::new(&mut self.stream).poll_write(context, &self.out[self.written..]))?;
             if count == 0 {
@@ -129,12 +129,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             if self.unsent() == 0 {
                 self.recycle_out();
             }
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(count));
         }
         if self.needs_flush {
             ready!(Pin::new(&mut self.stream).poll_flush(context))?;
             self.needs_flush = false;
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(0));
         }
         Poll::Pending
     }

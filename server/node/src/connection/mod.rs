@@ -23,8 +23,8 @@ use hark_core::outstanding::Progress;
 use hark_core::session::{Session, Step};
 use hark_core::{CloseReason, Refusal};
 use hark_protocol::{
-    Blob, Correlation, Disposition, ErrorCode, Frame, GoAway, HEADER_BYTES, Header, Line, List, Ping, RoomId,
-    Seq, encode_into,
+    Blob, Correlation, Disposition, ErrorCode, Frame, FrameType, GoAway, HEADER_BYTES, Header, Line, List,
+    Ping, RoomId, Seq, encode_into,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -280,7 +280,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let now = Instant::now();
         match wake {
             Wake::Left => {}
-            Wake::Wrote => self.deadlines.set_unsent(self.io.unsent() > 0, true, now),
+            Wake::Wrote(bytes) => {
+                self.hub.metrics.bytes_written(bytes);
+                self.deadlines.set_unsent(self.io.unsent() > 0, true, now);
+            }
             Wake::Read(0) => self.abandon(),
             Wake::Failed(error) => {
                 tracing::debug!(connection = self.id.0, %error, "the transport failed");
@@ -319,7 +322,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn write_events(&mut self) {
         let Some(delivery) = &mut self.delivery else { return };
         let round = delivery.round(OUT_BYTES_MAX, self.io.out());
-        self.hub.metrics.delivered(usize::try_from(round.events).unwrap_or(usize::MAX));
+        let events = usize::try_from(round.events).unwrap_or(usize::MAX);
+        self.hub.metrics.delivered(events);
+        self.hub.metrics.frames_sent(FrameType::EVENT, events);
         for room in round.ended {
             self.end_subscription(room);
         }
@@ -396,7 +401,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut rest = self.io.out().get(from..).unwrap_or_default();
         while let Some(header) = Header::read(rest) {
             self.hub.metrics.frame_sent(header.frame_type);
-            if header.frame_type == hark_protocol::FrameType::ERROR {
+            if header.frame_type == FrameType::ERROR {
                 let code =
                     rest.get(HEADER_BYTES..HEADER_BYTES + 2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
                 self.hub.metrics.error_sent(ErrorCode(code));

@@ -77,8 +77,6 @@ label! {
         Failed = "failed",
         /// There were too many failures before it.
         Rate = "rate",
-        /// The account is disabled.
-        Disabled = "disabled",
         /// Too many passwords were waiting to be hashed.
         Busy = "busy",
     }

@@ -11,9 +11,6 @@ pub enum CloseReason {
     /// The peer sent what is not a frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The first frame can not be read or contradicts itself.
-    #[error("the first frame is not a HELLO that can be read")]
-    BadHello,
     /// No version is common to both sides.
     #[error("this server speaks versions {min} to {max}")]
     VersionUnsupported {
@@ -82,7 +79,6 @@ impl CloseReason {
     pub fn code(&self) -> ErrorCode {
         match self {
             CloseReason::Frame(error) => error.code(),
-            CloseReason::BadHello => ErrorCode::MALFORMED,
             CloseReason::VersionUnsupported { .. } => ErrorCode::VERSION_UNSUPPORTED,
             CloseReason::BadState(_) => ErrorCode::BAD_STATE,
             CloseReason::Timeout { .. } => ErrorCode::TIMEOUT,

@@ -43,6 +43,11 @@ impl Outstanding {
         self.by_correlation.get_mut(&correlation).map(|entry| entry.is_cancelled = true).is_some()
     }
 
+    /// Whether a request with that correlation has no answer.
+    pub fn contains(&self, correlation: Correlation) -> bool {
+        self.by_correlation.contains_key(&correlation)
+    }
+
     /// How many have no answer.
     pub fn len(&self) -> usize {
         self.by_correlation.len()
@@ -94,6 +99,11 @@ impl Barriers {
     /// Adds a PING that was read behind request number `after`.
     pub fn push(&mut self, correlation: Correlation, data: Blob<PING_BYTES_MAX>, after: u64) {
         self.waiting.push_back(Barrier { correlation, data, after, targets: None });
+    }
+
+    /// Whether a PING with that correlation waits.
+    pub fn contains(&self, correlation: Correlation) -> bool {
+        self.waiting.iter().any(|barrier| barrier.correlation == correlation)
     }
 
     /// How many wait.

@@ -4,9 +4,11 @@
 //! ```text
 //!           HELLO               AUTH, REGISTER            answer of AUTH
 //!   Init ─────────▶ Greeted ───────────────────▶ Deciding ───────────────▶ Active
-//!                      ▲                            │                        │
-//!                      └────────────────────────────┘ refused, registered    │
-//!   any state ──▶ Closed: CLOSE, a broken rule, a deadline; nothing is said after it ◀─┘
+//!                      ▲                            │
+//!                      └────────────────────────────┘ refused, registered
+//!
+//!   any state ── a broken rule ──▶ Ending ── close() ──▶ Closed: nothing is said any more
+//!            └── a deadline, the peer's CLOSE, no error: close() ──▲
 //! ```
 
 use std::sync::Arc;
@@ -48,9 +50,22 @@ pub enum Step {
 #[derive(Debug)]
 enum State {
     Init,
-    Greeted { hello: Greeting, tries: u32 },
-    Deciding { hello: Greeting, tries: u32 },
-    Active { hello: Greeting },
+    Greeted {
+        hello: Greeting,
+        tries: u32,
+    },
+    Deciding {
+        hello: Greeting,
+        tries: u32,
+    },
+    Active {
+        hello: Greeting,
+    },
+    /// A rule was broken, in the request with that correlation if it is not 0. The last words are to be said.
+    Ending {
+        reason: CloseReason,
+        correlation: Correlation,
+    },
     Closed,
 }
 
@@ -72,6 +87,8 @@ enum Sort {
     Notice,
     /// Only servers send it.
     ServerOnly,
+    /// This version does not name it.
+    Unknown,
 }
 
 /// The conversation with one peer.
@@ -115,7 +132,7 @@ impl Session {
         match self.state {
             State::Init | State::Greeted { .. } => true,
             State::Active { .. } => self.outstanding.len() + self.barriers.len() < in_flight_max,
-            State::Deciding { .. } | State::Closed => false,
+            State::Deciding { .. } | State::Ending { .. } | State::Closed => false,
         }
     }
 
@@ -125,7 +142,7 @@ impl Session {
             State::Greeted { hello, .. } | State::Deciding { hello, .. } | State::Active { hello } => {
                 Some(hello)
             }
-            State::Init | State::Closed => None,
+            State::Init | State::Ending { .. } | State::Closed => None,
         }
     }
 
@@ -147,44 +164,79 @@ impl Session {
     /// Takes one frame. What can be said at once is written behind `out`. `now_ns` is for rates.
     ///
     /// # Errors
-    /// [`CloseReason`]: the caller ends the connection with [`Session::close`].
+    /// [`CloseReason`]: the caller ends the connection with [`Session::close`]. Every later frame has the same.
     pub fn on_frame(&mut self, raw: &RawFrame, now_ns: u64, out: &mut Vec<u8>) -> Result<Step, CloseReason> {
-        let correlation = raw.header().correlation;
-        let frame_type = raw.header().frame_type;
-        if matches!(self.state, State::Init) {
-            return self.on_first_frame(raw, out);
+        match &self.state {
+            State::Closed => return Ok(Step::Done),
+            State::Ending { reason, .. } => return Err(reason.clone()),
+            _ => {}
         }
+        let correlation = raw.header().correlation;
+        let sort = sort(raw.header().frame_type);
+        self.judge(raw, sort, now_ns, out).map_err(|reason| {
+            // An answer with a correlation that another request has would be taken for that one's.
+            let answers = sort == Sort::Request && !self.is_in_use(correlation);
+            self.end(reason, if answers { correlation } else { Correlation::NONE })
+        })
+    }
+
+    fn judge(
+        &mut self,
+        raw: &RawFrame,
+        sort: Sort,
+        now_ns: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let frame_type = raw.header().frame_type;
         if is_idle(frame_type) {
             let per_second = self.settings.limits.idle_frames_per_second;
             let rate = Rate { per_second, burst: per_second };
             self.idle_frames.take(rate, now_ns).map_err(|_| CloseReason::Flood)?;
         }
-        match Frame::decode(raw) {
-            Ok(frame) => self.on_decoded(correlation, frame, out),
-            Err(DecodeError::UnknownType(unknown)) if unknown.is_ignorable() => Ok(Step::Done),
-            Err(error) => {
-                self.say(correlation, &Refusal::Unreadable(error), out);
-                Ok(Step::Done)
-            }
+        match sort {
+            // Whoever may not know a type may skip it, wherever it comes.
+            Sort::ServerOnly | Sort::Unknown if frame_type.is_ignorable() => Ok(Step::Done),
+            _ if frame_type == FrameType::ERROR => self.on_error(raw),
+            _ if matches!(self.state, State::Init) => self.on_first_frame(raw, out),
+            Sort::ServerOnly => Err(CloseReason::BadState("only servers send this frame")),
+            Sort::Notice => self.on_notice(raw, out),
+            Sort::Request | Sort::Unknown => self.on_request(raw, out),
+        }
+    }
+
+    /// The peer found something wrong. It is never answered, whatever it says.
+    fn on_error(&self, raw: &RawFrame) -> Result<Step, CloseReason> {
+        match Error::decode(raw.payload()) {
+            Ok(error) if error.scope == Scope::CONNECTION => Ok(Step::Leave(Disposition::KEEP)),
+            _ if matches!(self.state, State::Init) => Err(CloseReason::BadState(FIRST_IS_HELLO)),
+            _ => Ok(Step::Done),
         }
     }
 
     fn on_first_frame(&mut self, raw: &RawFrame, out: &mut Vec<u8>) -> Result<Step, CloseReason> {
-        if raw.header().frame_type.is_ignorable() {
-            return Ok(Step::Done);
-        }
+        let correlation = raw.header().correlation;
         if raw.header().frame_type != FrameType::HELLO {
-            return Err(CloseReason::BadState("the first frame must be HELLO"));
+            return Err(CloseReason::BadState(FIRST_IS_HELLO));
         }
-        let hello = Hello::decode(raw.payload()).map_err(|_| CloseReason::BadHello)?;
-        if hello.version_min > hello.version_max || raw.header().correlation == Correlation::NONE {
-            return Err(CloseReason::BadHello);
+        match Hello::decode(raw.payload()) {
+            _ if correlation == Correlation::NONE => self.say(correlation, &NO_CORRELATION, out),
+            Err(error) => self.say(correlation, &Refusal::Unreadable(error), out),
+            Ok(hello) => self.welcome(correlation, &hello, out)?,
         }
+        Ok(Step::Done)
+    }
+
+    fn welcome(
+        &mut self,
+        correlation: Correlation,
+        hello: &Hello,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CloseReason> {
         if !(hello.version_min..=hello.version_max).contains(&VERSION) {
             return Err(CloseReason::VersionUnsupported { min: VERSION, max: VERSION });
         }
-        let common = |one: &&Capability| CAPABILITIES.contains(one);
-        let capabilities: Vec<Capability> = hello.capabilities.iter().filter(common).copied().collect();
+        let common = |one: &Capability| hello.capabilities.contains(one);
+        let capabilities: Vec<Capability> = CAPABILITIES.into_iter().filter(common).collect();
         let window_max = self.settings.limits.connection_window_events_max;
         let window =
             if hello.connection_window == 0 { window_max } else { hello.connection_window.min(window_max) };
@@ -196,91 +248,126 @@ impl Session {
             registration: self.settings.registration,
             agent: self.settings.agent.clone(),
         };
-        encode_into(raw.header().correlation, &welcome, out);
+        encode_into(correlation, &welcome, out);
         self.state = State::Greeted { hello: Greeting { capabilities, window }, tries: 0 };
-        Ok(Step::Done)
+        Ok(())
     }
 
-    fn on_decoded(
-        &mut self,
-        correlation: Correlation,
-        frame: Frame,
-        out: &mut Vec<u8>,
-    ) -> Result<Step, CloseReason> {
-        match (&frame, sort(frame.frame_type())) {
-            (_, Sort::ServerOnly) if frame.frame_type().is_ignorable() => Ok(Step::Done),
-            (_, Sort::ServerOnly) => Err(CloseReason::BadState("only servers send this frame")),
-            (Frame::Hello(_), _) => Err(CloseReason::BadState("HELLO comes once")),
-            (Frame::Close(close), _) => Ok(Step::Leave(close.disposition)),
-            (Frame::Ping(ping), _) => {
-                self.barriers.push(correlation, ping.data.clone(), self.outstanding.last());
+    /// Takes what has no answer. What is wrong with it is said with correlation 0, because nothing was asked.
+    fn on_notice(&mut self, raw: &RawFrame, out: &mut Vec<u8>) -> Result<Step, CloseReason> {
+        let needs_login = matches!(raw.header().frame_type, FrameType::ACK | FrameType::SIGNAL);
+        if needs_login && !self.is_active() {
+            self.say(Correlation::NONE, &Refusal::Unauthenticated, out);
+            return Ok(Step::Done);
+        }
+        match Frame::decode(raw) {
+            Err(error) => {
+                self.say(Correlation::NONE, &Refusal::Unreadable(error), out);
                 Ok(Step::Done)
             }
-            (Frame::Pong(_), _) => Ok(Step::Notice(frame)),
-            (Frame::Error(_), _) => Ok(Step::Done), // never answered
-            (Frame::Cancel(cancel), _) => {
-                self.outstanding.cancel(cancel.request);
+            Ok(Frame::Close(close)) => Ok(Step::Leave(close.disposition)),
+            Ok(frame) => {
+                if let Frame::Cancel(cancel) = &frame {
+                    self.outstanding.cancel(cancel.request);
+                }
                 Ok(Step::Notice(frame))
             }
-            (_, Sort::Notice) if self.is_active() => Ok(Step::Notice(frame)),
-            (_, Sort::Notice) => {
-                self.say(Correlation::NONE, &Refusal::Unauthenticated, out);
-                Ok(Step::Done)
-            }
-            (_, Sort::Request) => self.on_request(correlation, frame, out),
         }
     }
 
-    fn on_request(
-        &mut self,
-        correlation: Correlation,
-        frame: Frame,
-        out: &mut Vec<u8>,
-    ) -> Result<Step, CloseReason> {
-        let opens = matches!(frame, Frame::Auth(_) | Frame::Register(_));
+    /// Takes what has an answer.
+    fn on_request(&mut self, raw: &RawFrame, out: &mut Vec<u8>) -> Result<Step, CloseReason> {
+        let (correlation, frame_type) = (raw.header().correlation, raw.header().frame_type);
+        match (frame_type, &self.state) {
+            (FrameType::HELLO, _) => return Err(CloseReason::BadState("HELLO comes once")),
+            (FrameType::AUTH | FrameType::REGISTER, State::Active { .. }) => {
+                return Err(CloseReason::BadState("this connection is logged in"));
+            }
+            (FrameType::AUTH | FrameType::REGISTER, State::Deciding { .. }) => {
+                return Err(CloseReason::BadState("a login is being decided"));
+            }
+            _ => {}
+        }
+        match self.judge_request(raw) {
+            Ok(frame) => Ok(self.accept(correlation, frame)),
+            Err(refusal) => {
+                // Under a correlation in use it would be taken for the other request's final answer.
+                let told = if self.is_in_use(correlation) { Correlation::NONE } else { correlation };
+                self.say(told, &refusal, out);
+                Ok(Step::Done)
+            }
+        }
+    }
+
+    /// The request, unless it is refused: by state, type, correlation or payload, in this order.
+    fn judge_request(&self, raw: &RawFrame) -> Result<Frame, Refusal> {
+        let (correlation, frame_type) = (raw.header().correlation, raw.header().frame_type);
+        let needs_login = !matches!(frame_type, FrameType::AUTH | FrameType::REGISTER | FrameType::PING);
+        if !frame_type.is_known() {
+            return Err(Refusal::Unreadable(DecodeError::UnknownType(frame_type)));
+        }
+        if needs_login && !self.is_active() {
+            return Err(Refusal::Unauthenticated);
+        }
         if correlation == Correlation::NONE {
-            self.say(correlation, &Refusal::Malformed("a request needs a correlation"), out);
-            return Ok(Step::Done);
+            return Err(NO_CORRELATION);
         }
-        if opens && self.is_active() {
-            return Err(CloseReason::BadState("this connection is logged in"));
+        if self.is_in_use(correlation) {
+            return Err(Refusal::Malformed("this correlation belongs to a request without an answer"));
         }
-        if !opens && !self.is_active() {
-            self.say(correlation, &Refusal::Unauthenticated, out);
-            return Ok(Step::Done);
+        Frame::decode(raw).map_err(Refusal::Unreadable)
+    }
+
+    /// Takes note of a request that is going to be answered.
+    fn accept(&mut self, correlation: Correlation, frame: Frame) -> Step {
+        if let Frame::Ping(ping) = frame {
+            self.barriers.push(correlation, ping.data, self.outstanding.last());
+            return Step::Done;
         }
-        if !self.outstanding.insert(correlation) {
-            // Not under that correlation: it would be taken for the other request's final answer.
-            self.say(Correlation::NONE, &Refusal::Malformed("this correlation is in use"), out);
-            return Ok(Step::Done);
-        }
-        if opens {
+        self.outstanding.insert(correlation);
+        if matches!(frame, Frame::Auth(_) | Frame::Register(_)) {
             self.state = match std::mem::replace(&mut self.state, State::Closed) {
                 State::Greeted { hello, tries } => State::Deciding { hello, tries },
                 other => other,
             };
         }
-        Ok(Step::Request(correlation, frame))
+        Step::Request(correlation, frame)
+    }
+
+    fn is_in_use(&self, correlation: Correlation) -> bool {
+        self.outstanding.contains(correlation) || self.barriers.contains(correlation)
+    }
+
+    fn end(&mut self, reason: CloseReason, correlation: Correlation) -> CloseReason {
+        self.state = State::Ending { reason: reason.clone(), correlation };
+        reason
     }
 
     /// Gives a request its final answer. One that was cancelled is told so instead, and one that has its
     /// answer already gets no other.
     pub fn answer(&mut self, correlation: Correlation, frame: &Frame, out: &mut Vec<u8>) {
-        match self.outstanding.answer(correlation) {
-            None => {}
+        match self.take_asked(correlation) {
+            None => return,
             Some(true) if is_read(frame.frame_type()) => self.say(correlation, &Refusal::Cancelled, out),
             Some(_) => frame.encode_into(correlation, out),
         }
-        if let State::Deciding { .. } = self.state {
-            self.decided(false);
-        }
+        self.decided(false);
     }
 
     /// Gives the request AUTH its answer: the peer is who it says.
     pub fn authenticated(&mut self, correlation: Correlation, who: &Authenticated, out: &mut Vec<u8>) {
-        if self.outstanding.answer(correlation).is_some() {
+        if self.take_asked(correlation).is_some() {
             encode_into(correlation, who, out);
             self.decided(true);
+        }
+    }
+
+    /// Takes a request off those without an answer, and says whether it was cancelled. On a connection that
+    /// ends nothing is owed any more.
+    fn take_asked(&mut self, correlation: Correlation) -> Option<bool> {
+        match self.state {
+            State::Ending { .. } | State::Closed => None,
+            _ => self.outstanding.answer(correlation),
         }
     }
 
@@ -295,26 +382,26 @@ impl Session {
     /// Refuses a request as its final answer.
     ///
     /// # Errors
-    /// [`CloseReason`] when it was one failed login too many.
+    /// [`CloseReason`] when it was one failed login too many: the answer is the ERROR that [`Session::close`]
+    /// writes.
     pub fn refuse(
         &mut self,
         correlation: Correlation,
         refusal: &Refusal,
         out: &mut Vec<u8>,
     ) -> Result<(), CloseReason> {
-        match self.outstanding.answer(correlation) {
-            None => return Ok(()),
-            Some(_) => self.say(correlation, refusal, out),
+        if self.take_asked(correlation).is_none() {
+            return Ok(());
         }
         self.decided(false);
-        let (State::Greeted { tries, .. }, Refusal::AuthFailed) = (&mut self.state, refusal) else {
-            return Ok(());
-        };
-        *tries += 1;
-        match *tries < self.settings.limits.auth_tries_max {
-            true => Ok(()),
-            false => Err(CloseReason::TooManyAuthTries),
+        if let (State::Greeted { tries, .. }, Refusal::AuthFailed) = (&mut self.state, refusal) {
+            *tries += 1;
+            if *tries >= self.settings.limits.auth_tries_max {
+                return Err(self.end(CloseReason::TooManyAuthTries, correlation));
+            }
         }
+        self.say(correlation, refusal, out);
+        Ok(())
     }
 
     fn say(&self, correlation: Correlation, refusal: &Refusal, out: &mut Vec<u8>) {
@@ -335,6 +422,9 @@ impl Session {
 
     /// Writes the PONGs that are due.
     pub fn pongs(&mut self, progress: &impl Progress, out: &mut Vec<u8>) {
+        if matches!(self.state, State::Ending { .. } | State::Closed) {
+            return;
+        }
         while let Some(due) = self.barriers.take_due(&self.outstanding, progress) {
             encode_into(due.correlation, &Pong { data: due.data }, out);
         }
@@ -342,12 +432,14 @@ impl Session {
 
     /// Ends the conversation: what is wrong, then CLOSE, then nothing more. `None` is an end without an error.
     pub fn close(&mut self, reason: Option<&CloseReason>, out: &mut Vec<u8>) {
-        if matches!(self.state, State::Closed) {
-            return;
-        }
-        self.state = State::Closed;
+        let (broken, correlation) = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Closed => return,
+            State::Ending { reason, correlation } => (Some(reason), correlation),
+            _ => (None, Correlation::NONE),
+        };
+        let reason = broken.as_ref().or(reason);
         if let Some(reason) = reason {
-            encode_into(Correlation::NONE, &reason.to_error(), out);
+            encode_into(correlation, &reason.to_error(), out);
         }
         let close = Close {
             code: reason.map_or(ErrorCode(0), CloseReason::code),
@@ -358,18 +450,17 @@ impl Session {
     }
 }
 
+const FIRST_IS_HELLO: &str = "the first frame must be HELLO";
+const NO_CORRELATION: Refusal = Refusal::Malformed("a request needs a correlation");
+
 /// Frames that cost work and carry none, so that only their number can be judged.
 fn is_idle(frame_type: FrameType) -> bool {
-    matches!(frame_type, FrameType::PING | FrameType::PONG | FrameType::CANCEL | FrameType::SIGNAL)
-        || (frame_type.is_ignorable() && !frame_type.is_known())
+    matches!(frame_type, FrameType::PING | FrameType::PONG | FrameType::CANCEL) || frame_type.is_ignorable()
 }
 
 /// Answers to requests that CANCEL stops.
 fn is_read(answer: FrameType) -> bool {
-    matches!(
-        answer,
-        FrameType::PAGE | FrameType::ROOMS | FrameType::ROOM | FrameType::MEMBERS | FrameType::ACCOUNTS
-    )
+    matches!(answer, FrameType::PAGE | FrameType::ROOMS | FrameType::MEMBERS | FrameType::ACCOUNTS)
 }
 
 fn sort(frame_type: FrameType) -> Sort {
@@ -393,13 +484,13 @@ fn sort(frame_type: FrameType) -> Sort {
         | FrameType::PRESENCE
         | FrameType::PROFILE
         | FrameType::ACCOUNTS => Sort::ServerOnly,
-        FrameType::PING
-        | FrameType::PONG
+        FrameType::PONG
         | FrameType::ERROR
         | FrameType::CANCEL
         | FrameType::CLOSE
         | FrameType::ACK
         | FrameType::SIGNAL => Sort::Notice,
-        _ => Sort::Request,
+        known if known.is_known() => Sort::Request,
+        _ => Sort::Unknown,
     }
 }

@@ -202,7 +202,7 @@ impl Peer {
     /// Hangs up without a word.
     pub(crate) fn vanish(self) {
         let (socket, _) = self.stream.into_inner();
-        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        socket.set_zero_linger().unwrap();
     }
 }
 

@@ -111,10 +111,8 @@ impl Peer {
     }
 
     pub(crate) async fn subscribe(&mut self, item: SubscribeItem) -> VerdictItem {
-        let Subscribed { rooms } = the!(
-            self.ask(Subscribe { rooms: List::new(vec![item]).unwrap() }).await,
-            Subscribed
-        );
+        let Subscribed { rooms } =
+            the!(self.ask(Subscribe { rooms: List::new(vec![item]).unwrap() }).await, Subscribed);
         assert_eq!(rooms.len(), 1);
         rooms[0].clone()
     }

@@ -17,7 +17,7 @@ use crate::entropy::Ids;
 use crate::error::{ConnectError, ConnectErrorKind, Error};
 use crate::feed::{Dropped, Feed};
 use crate::handle::{Handle, Order, Reply, Shared};
-use crate::session::{Command, Config, Effect, Failure, FeedId, Lost, Session, Token};
+use crate::session::{Command, Config, Effect, Failure, FeedId, Lost, Rest, Session, Token};
 use crate::status::{ClientEvent, ClientState, Reason};
 use crate::transport::Connector;
 
@@ -137,12 +137,18 @@ impl<C: Connector> Driver<C> {
     }
 
     fn on_read(&mut self, now: Duration) {
-        self.session.on_bytes(now);
         let Link::Up(wire) = &mut self.link else { return };
+        let mut partial = Rest::SamePartial;
         loop {
             match RawFrame::take(&mut wire.input, Session::LENGTH_MAX) {
-                Ok(Some(raw)) => self.session.on_frame(&raw, now, &mut self.effects),
-                Ok(None) => return,
+                Ok(Some(raw)) => {
+                    partial = Rest::NewPartial;
+                    self.session.on_frame(&raw, now, &mut self.effects);
+                }
+                Ok(None) => {
+                    let rest = if wire.input.is_empty() { Rest::None } else { partial };
+                    return self.session.on_bytes(rest, now);
+                }
                 Err(error) => {
                     return self.session.on_disconnected(Lost::Frame(error), now, &mut self.effects);
                 }

@@ -191,9 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                 },
                 Ok(None) => {
                     let read = self.stream.read_buf(&mut self.input).await;
-                    match read.map_err(|error| Error::with(ConnectErrorKind::Closed, error))? {
-                        0 => return Err(ConnectErrorKind::Closed.into()),
-                        _ => {}
+                    if read.map_err(|error| Error::with(ConnectErrorKind::Closed, error))? == 0 {
+                        return Err(ConnectErrorKind::Closed.into());
                     }
                 }
                 Err(error @ hark_protocol::FrameError::Magic(_)) => {

@@ -19,28 +19,31 @@ use std::time::Duration;
 
 use hark_protocol::limits::{AGENT_BYTES_MAX, FRAME_BYTES_DEFAULT};
 use hark_protocol::{
-    AccountId, Auth, Authenticated, Close, Correlation, DecodeError, Disposition, EncodedFrame, ErrorCode,
-    Frame, FrameError, LimitId, Line, Payload, Pong, PresenceMode, RawFrame, RoomId, Scope, Seq, Signal,
-    SignalKind, VERSION, Welcome,
+    AccountId, Correlation, Disposition, EncodedFrame, ErrorCode, Frame, FrameError, Line, Payload,
+    PresenceMode, RawFrame, RoomId, Seq, Signal, SignalKind,
 };
 
 use crate::credentials::{Credentials, Token as DeviceToken};
-use crate::error::{ConnectErrorKind, Kind as _, Refusal};
+use crate::error::ConnectErrorKind;
 use crate::event::{RoomEvent, Start};
 use crate::options::{Offline, Reconnect};
-use crate::probe::{connect_kind, hello};
+use crate::probe::hello;
 use crate::status::{AccountInfo, ClientEvent, Reason, ServerInfo};
 
+mod arrival;
 mod ask;
 mod book;
+mod ending;
 mod failure;
 mod flow;
 mod heartbeat;
+mod login;
 mod requests;
+mod subscription;
 #[cfg(test)]
 mod tests;
 
-use book::{Book, Violation};
+use book::Book;
 pub(crate) use failure::Failure;
 use flow::Flow;
 use heartbeat::Heartbeat;
@@ -133,6 +136,24 @@ pub(crate) enum Lost {
     Frame(FrameError),
 }
 
+/// The server did what the protocol forbids.
+#[derive(Debug, PartialEq, Eq)]
+struct Violation {
+    words: String,
+    code: ErrorCode,
+}
+
+/// What is left of the bytes that arrived when their whole frames are taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing.
+    None,
+    /// The beginning of a frame that was not there before.
+    NewPartial,
+    /// More of a frame that had begun before.
+    SamePartial,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Connecting { deadline: Moment },
@@ -140,7 +161,7 @@ enum State {
     Authenticating { deadline: Moment },
     Ready { since: Moment, drain: Drain },
     Waiting { until: Moment },
-    Closing { deadline: Moment },
+    Closing { deadline: Moment, disposition: Disposition },
     Closed,
 }
 
@@ -216,8 +237,15 @@ impl Session {
     pub(crate) fn on_disconnected(&mut self, lost: Lost, now: Moment, out: &mut Vec<Effect>) {
         match (self.state, lost) {
             (State::Waiting { .. } | State::Closed, _) => {}
-            (State::Closing { .. }, Lost::Eof) => self.finish(Reason::Requested, out),
-            (State::Closing { .. }, lost) => self.finish(Session::reason(lost), out),
+            (State::Closing { .. }, lost) => {
+                out.push(Effect::Disconnect);
+                let reason = match lost {
+                    // As it should be: the server answers CLOSE by hanging up.
+                    Lost::Eof => Reason::Requested,
+                    lost => Session::reason(lost),
+                };
+                self.finish(reason, out);
+            }
             (State::Hello { .. }, Lost::Frame(error @ FrameError::Magic(_))) => {
                 self.tell_and_close(error.code(), out);
                 self.lose(Reason::Connect(ConnectErrorKind::NotHark), now, out);
@@ -231,9 +259,9 @@ impl Session {
         }
     }
 
-    /// Bytes arrived: the server lives.
-    pub(crate) fn on_bytes(&mut self, now: Moment) {
-        self.heartbeat.on_bytes(now);
+    /// Bytes arrived, whose whole frames were handed over: the server lives.
+    pub(crate) fn on_bytes(&mut self, rest: Rest, now: Moment) {
+        self.heartbeat.on_bytes(rest, now);
     }
 
     /// The longest payload that is taken, EVENT and PAGE aside.
@@ -284,11 +312,7 @@ impl Session {
                 self.lose(Reason::Connect(ConnectErrorKind::Timeout), now, out);
             }
             State::Waiting { until } if now >= until => self.dial(now, out),
-            State::Closing { deadline } if now >= deadline => {
-                // The peer was told; that it does not hang up is its own affair.
-                out.push(Effect::Disconnect);
-                self.finish(Reason::Requested, out);
-            }
+            State::Closing { deadline, .. } if now >= deadline => self.stop_waiting(out),
             State::Ready { .. } => self.on_heartbeat(now, out),
             _ => {}
         }
@@ -302,7 +326,7 @@ impl Session {
             State::Connecting { deadline }
             | State::Hello { deadline }
             | State::Authenticating { deadline }
-            | State::Closing { deadline } => Some(deadline),
+            | State::Closing { deadline, .. } => Some(deadline),
             State::Waiting { until } => Some(until),
             State::Ready { .. } => self.heartbeat.deadline(),
             State::Closed => return None,
@@ -324,303 +348,6 @@ impl Session {
         matches!(self.state, State::Ready { drain: Drain::No, .. })
     }
 
-    // -- What arrives -------------------------------------------------------------------------------------------
-
-    fn on_decoded(&mut self, correlation: Correlation, frame: Frame, now: Moment, out: &mut Vec<Effect>) {
-        match (self.state, frame) {
-            (State::Hello { deadline }, Frame::Welcome(welcome)) => {
-                self.on_welcome(&welcome, deadline, now, out)
-            }
-            (State::Authenticating { .. }, Frame::Authenticated(answer)) => {
-                self.on_authenticated(&answer, now, out)
-            }
-            (State::Hello { .. } | State::Authenticating { .. }, Frame::Error(error)) => {
-                self.on_refused_login(&error, now, out);
-            }
-            (State::Hello { .. } | State::Authenticating { .. } | State::Ready { .. }, Frame::Ping(ping)) => {
-                out.push(Effect::Send(EncodedFrame::new(correlation, &Pong { data: ping.data })));
-            }
-            (State::Hello { .. } | State::Authenticating { .. }, Frame::GoAway(away)) => {
-                let wait = Duration::from_millis(u64::from(away.reconnect_after_ms));
-                self.not_before = now + wait;
-                let busy = ConnectErrorKind::Busy { retry_after: (!wait.is_zero()).then_some(wait) };
-                self.lose(Reason::Connect(busy), now, out);
-            }
-            (
-                State::Hello { .. } | State::Authenticating { .. } | State::Ready { .. },
-                Frame::Close(close),
-            ) => {
-                self.on_peer_close(close, now, out);
-            }
-            (State::Ready { .. }, frame) => self.on_ready_frame(correlation, frame, now, out),
-            // What was on its way when the client took leave is of no interest any more.
-            (State::Connecting { .. } | State::Waiting { .. } | State::Closing { .. } | State::Closed, _) => {
-            }
-            (State::Hello { .. } | State::Authenticating { .. }, frame) => {
-                self.break_off(
-                    format!("{} before the login", frame.frame_type()),
-                    ErrorCode::BAD_STATE,
-                    now,
-                    out,
-                );
-            }
-        }
-    }
-
-    fn on_ready_frame(&mut self, correlation: Correlation, frame: Frame, now: Moment, out: &mut Vec<Effect>) {
-        let judged = match frame {
-            Frame::Event(event) => self.book.on_event(event, self.me, &self.flow, out),
-            Frame::Gap(gap) => self.book.on_gap(&gap, &self.flow, out),
-            Frame::Replayed(mark) => self.book.on_replayed(&mark, &self.flow, out),
-            Frame::Head(head) => self.book.on_head(&head, &self.flow, out),
-            Frame::SubscriptionEnded(end) => self.book.on_ended(&end, out),
-            Frame::Signalled(signal) => {
-                self.book.on_signalled(signal, &self.flow, out);
-                Ok(())
-            }
-            Frame::Presence(presence) => {
-                let (account, name, state) = (presence.account, presence.name, presence.state);
-                out.push(Effect::Event(ClientEvent::Presence { account, name, state }));
-                Ok(())
-            }
-            Frame::Profile(profile) => {
-                let display_name = profile.display_name.as_str().to_owned();
-                let (account, name) = (profile.account, profile.name);
-                out.push(Effect::Event(ClientEvent::Profile { account, name, display_name }));
-                Ok(())
-            }
-            Frame::GoAway(away) => {
-                self.on_going_away(&away, now, out);
-                Ok(())
-            }
-            Frame::Error(error) if error.scope == Scope::CONNECTION => {
-                self.on_connection_error(&error, now, out);
-                Ok(())
-            }
-            Frame::Error(_) if correlation == Correlation::NONE => Ok(()),
-            answer => self.on_answer(correlation, answer, now, out),
-        };
-        if let Err(violation) = judged {
-            self.break_off(violation.words, violation.code, now, out);
-        }
-    }
-
-    fn on_answer(
-        &mut self,
-        correlation: Correlation,
-        answer: Frame,
-        now: Moment,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Violation> {
-        let Some(flight) = self.requests.close(correlation) else {
-            let words = format!("{} answers nothing that was asked", answer.frame_type());
-            return Err(Violation { words, code: ErrorCode::BAD_STATE });
-        };
-        match (flight, answer) {
-            (Flight::Ask(ask), answer) => self.requests.on_answer(ask, answer, now, out),
-            (Flight::Subscribe(asked), Frame::Subscribed(answer)) => {
-                self.book.on_subscribed(&asked, answer, &self.flow, now, out)
-            }
-            (Flight::Subscribe(asked), Frame::Error(error)) => {
-                self.book.on_subscribe_refused(&asked, &Refusal::new(&error), now, out);
-                Ok(())
-            }
-            (Flight::Unsubscribe, Frame::Ok(_) | Frame::Error(_))
-            | (Flight::Heartbeat, Frame::Pong(_) | Frame::Error(_)) => Ok(()),
-            (_, answer) => {
-                let words = format!("{} is not an answer to what was asked", answer.frame_type());
-                Err(Violation { words, code: ErrorCode::BAD_STATE })
-            }
-        }
-    }
-
-    fn on_undecodable(
-        &mut self,
-        correlation: Correlation,
-        error: &DecodeError,
-        now: Moment,
-        out: &mut Vec<Effect>,
-    ) {
-        if !matches!(self.state, State::Hello { .. } | State::Authenticating { .. } | State::Ready { .. }) {
-            return;
-        }
-        if let DecodeError::UnknownType(_) = error {
-            let told = error_frame(ErrorCode::UNKNOWN_TYPE, &error.to_string());
-            return out.push(Effect::Send(EncodedFrame::new(correlation, &told)));
-        }
-        // A read that can not be understood fails by itself; to break off would only repeat it.
-        if self.requests.fail_read(correlation, &error.to_string(), out) {
-            return;
-        }
-        self.break_off(error.to_string(), ErrorCode::MALFORMED, now, out);
-    }
-
-    // -- Login --------------------------------------------------------------------------------------------------
-
-    fn dial(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        self.state = State::Connecting { deadline: now + self.config.connect_timeout };
-        out.push(Effect::Event(ClientEvent::Connecting));
-        out.push(Effect::Dial);
-    }
-
-    fn on_welcome(&mut self, welcome: &Welcome, deadline: Moment, now: Moment, out: &mut Vec<Effect>) {
-        if welcome.version != VERSION {
-            self.tell_and_close(ErrorCode::VERSION_UNSUPPORTED, out);
-            return self.lose(Reason::Connect(ConnectErrorKind::Version), now, out);
-        }
-        self.requests.forget_handshake();
-        self.flow = Flow::advertised(self.config.window, welcome);
-        self.heartbeat = Heartbeat::advertised(welcome, now);
-        self.server = Some(ServerInfo::new(welcome));
-        self.state = State::Authenticating { deadline };
-        let (method, secret, device_label) = self.config.credentials.auth();
-        let name = self.config.credentials.name().clone();
-        let auth = Auth { method, name, secret, device_label, presence: self.config.presence };
-        let correlation = self.requests.open(Flight::Handshake);
-        out.push(Effect::Send(EncodedFrame::new(correlation, &auth)));
-    }
-
-    fn on_authenticated(&mut self, answer: &Authenticated, now: Moment, out: &mut Vec<Effect>) {
-        let Some(server) = self.server.clone() else { return };
-        self.requests.forget_handshake();
-        let token = (!answer.device_token.is_empty()).then(|| answer.device_token.clone());
-        if let Some(token) = &token {
-            // From now on by the device: the password again would make another one at every reconnect.
-            let (name, token) = (answer.name.clone(), token.clone());
-            self.config.credentials = Credentials::DeviceToken { name, token };
-        }
-        (self.me, self.was_ready) = (answer.account, true);
-        self.state = State::Ready { since: now, drain: Drain::No };
-        self.heartbeat.begin(now);
-        out.push(Effect::Ready { account: AccountInfo::new(answer), server, token });
-        out.push(Effect::Event(ClientEvent::Connected));
-    }
-
-    fn on_refused_login(&mut self, error: &hark_protocol::Error, now: Moment, out: &mut Vec<Effect>) {
-        self.not_before = now + Duration::from_millis(u64::from(error.retry_after_ms));
-        self.lose(Reason::Connect(connect_kind(error)), now, out);
-    }
-
-    // -- The end of a connection --------------------------------------------------------------------------------
-
-    fn on_going_away(&mut self, away: &hark_protocol::GoAway, now: Moment, out: &mut Vec<Effect>) {
-        let State::Ready { since, .. } = self.state else { return };
-        let reconnect_after = Duration::from_millis(u64::from(away.reconnect_after_ms));
-        self.state = State::Ready { since, drain: Drain::Until(now + reconnect_after) };
-        self.not_before = now + reconnect_after;
-        out.push(Effect::Event(ClientEvent::GoingAway {
-            code: away.code,
-            reconnect_after,
-            addresses: away.addresses.iter().map(|address| address.as_str().to_owned()).collect(),
-            text: away.text.as_str().to_owned(),
-        }));
-    }
-
-    fn on_connection_error(&mut self, error: &hark_protocol::Error, now: Moment, out: &mut Vec<Effect>) {
-        self.not_before = now + Duration::from_millis(u64::from(error.retry_after_ms));
-        let reason = match error.code {
-            ErrorCode::ACCOUNT_DISABLED => Reason::Connect(ConnectErrorKind::Disabled),
-            ErrorCode::SHUTTING_DOWN => Reason::GoingAway,
-            code => Reason::ClosedByServer { code, text: error.text.as_str().to_owned() },
-        };
-        self.lose(reason, now, out);
-    }
-
-    fn on_peer_close(&mut self, close: Close, now: Moment, out: &mut Vec<Effect>) {
-        let reason = match (self.state, close.code) {
-            (_, ErrorCode::ACCOUNT_DISABLED) => Reason::Connect(ConnectErrorKind::Disabled),
-            (State::Ready { drain: Drain::Until(_), .. }, _) => Reason::GoingAway,
-            (State::Ready { .. }, code) => {
-                Reason::ClosedByServer { code, text: close.text.as_str().to_owned() }
-            }
-            _ => Reason::Connect(ConnectErrorKind::Closed),
-        };
-        self.lose(reason, now, out);
-    }
-
-    fn on_heartbeat(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        if self.heartbeat.is_dead(now) {
-            return self.lose(Reason::Silent, now, out);
-        }
-        if let Some(ping) = self.heartbeat.ping(now) {
-            // One at a time: an unanswered one would be followed by a second, which says nothing more.
-            if !self.requests.has_heartbeat() {
-                let correlation = self.requests.open(Flight::Heartbeat);
-                out.push(Effect::Send(EncodedFrame::new(correlation, &ping)));
-            }
-        }
-    }
-
-    /// The server broke the protocol: it is told, and the connection is made anew.
-    fn break_off(&mut self, words: String, code: ErrorCode, now: Moment, out: &mut Vec<Effect>) {
-        self.tell_and_close(code, out);
-        self.lose(Reason::Protocol(words), now, out);
-    }
-
-    fn tell_and_close(&mut self, code: ErrorCode, out: &mut Vec<Effect>) {
-        let close = Close { code, disposition: Disposition::KEEP, text: Line::default() };
-        out.push(Effect::Send(EncodedFrame::new(Correlation::NONE, &close)));
-    }
-
-    fn lose(&mut self, reason: Reason, now: Moment, out: &mut Vec<Effect>) {
-        if let State::Ready { since, .. } = self.state
-            && now.saturating_sub(since) >= STABLE
-        {
-            self.attempt = 0;
-        }
-        out.push(Effect::Disconnect);
-        self.requests.on_lost(out);
-        self.book.on_lost();
-        let is_over = match &reason {
-            Reason::Connect(kind) => !self.was_ready || is_final(kind),
-            _ => !self.was_ready,
-        };
-        let has_left = self.leaving.is_some() && !self.is_outstanding();
-        if is_over || !self.config.reconnect.allows(self.attempt + 1) {
-            return self.finish(reason, out);
-        }
-        if has_left {
-            return self.finish(Reason::Requested, out);
-        }
-        self.attempt += 1;
-        let random = self.draw();
-        let backoff = match (&reason, self.not_before > now) {
-            // The server has spread its clients already.
-            (Reason::GoingAway, true) => Duration::ZERO,
-            _ => self.config.reconnect.delay(self.attempt, random),
-        };
-        let delay = backoff.max(self.not_before.saturating_sub(now));
-        self.state = State::Waiting { until: now + delay };
-        out.push(Effect::Event(ClientEvent::Reconnecting { attempt: self.attempt, delay, reason }));
-    }
-
-    fn finish(&mut self, reason: Reason, out: &mut Vec<Effect>) {
-        self.state = State::Closed;
-        self.requests.give_up(out);
-        self.book.give_up(out);
-        out.push(Effect::Closed(reason));
-    }
-
-    fn reason(lost: Lost) -> Reason {
-        match lost {
-            Lost::Dial(kind) => Reason::Connect(kind),
-            Lost::Eof => Reason::Lost("the server hung up".to_owned()),
-            Lost::Io(words) => Reason::Lost(words),
-            Lost::Frame(error) => Reason::Protocol(error.to_string()),
-        }
-    }
-
-    /// The next number of a splitmix64 sequence.
-    fn draw(&mut self) -> u64 {
-        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.chance;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    // -- What the application wants -----------------------------------------------------------------------------
-
     fn on_request(&mut self, token: Token, frame: Frame, out: &mut Vec<Effect>) {
         let failure = self.refuses().or_else(|| self.flow.too_large(&frame));
         match failure {
@@ -636,38 +363,6 @@ impl Session {
             _ if self.leaving.is_some() => Some(Failure::Closed),
             (State::Ready { .. }, _) | (_, Offline::Queue { .. }) => None,
             (_, Offline::Refuse) => Some(Failure::Offline),
-        }
-    }
-
-    fn on_close(&mut self, disposition: Disposition, deadline: Moment, out: &mut Vec<Effect>) {
-        if self.leaving.is_none() && !matches!(self.state, State::Closing { .. } | State::Closed) {
-            self.leaving = Some(Leave { disposition, deadline });
-            out.push(Effect::Leaving);
-        }
-    }
-
-    fn is_outstanding(&self) -> bool {
-        self.requests.is_outstanding()
-    }
-
-    /// Takes leave, whatever is outstanding.
-    fn leave_now(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        let Some(leave) = self.leaving.take() else { return };
-        match self.state {
-            State::Ready { .. } => {
-                self.book.acknowledge(out);
-                let close =
-                    Close { code: ErrorCode(0), disposition: leave.disposition, text: Line::default() };
-                out.push(Effect::Send(EncodedFrame::new(Correlation::NONE, &close)));
-                self.state = State::Closing { deadline: now + FAREWELL };
-                // Nothing that comes now is an answer any more.
-                self.requests.give_up(out);
-            }
-            State::Closing { .. } | State::Closed => {}
-            _ => {
-                out.push(Effect::Disconnect);
-                self.finish(Reason::Requested, out);
-            }
         }
     }
 
@@ -687,34 +382,6 @@ impl Session {
             self.tell_and_close(ErrorCode(0), out);
             self.lose(Reason::GoingAway, now, out);
         }
-    }
-}
-
-/// A connection that stood so long was a good one: what follows its loss is a new series of attempts.
-const STABLE: Duration = Duration::from_secs(10);
-
-/// How long the server may take to hang up after CLOSE.
-const FAREWELL: Duration = Duration::from_secs(2);
-
-/// Whether another attempt would only be refused again.
-fn is_final(kind: &ConnectErrorKind) -> bool {
-    match kind {
-        ConnectErrorKind::AuthFailed | ConnectErrorKind::Disabled | ConnectErrorKind::Version => true,
-        ConnectErrorKind::Refusal(refusal) => !refusal.retryable && !kind.is_retryable(),
-        _ => false,
-    }
-}
-
-fn error_frame(code: ErrorCode, text: &str) -> hark_protocol::Error {
-    hark_protocol::Error {
-        code,
-        scope: code.scope(),
-        retryable: false,
-        resume_allowed: false,
-        retry_after_ms: 0,
-        limit: LimitId(0),
-        limit_value: 0,
-        text: Line::lossy(text),
     }
 }
 

@@ -15,25 +15,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hark_protocol::{AccountId, EncodedFrame};
 use hark_protocol::{
-    Ack, Epoch, ErrorCode, Event as WireEvent, Frame, From, Gap as WireGap, Head, Level, List, Replayed,
-    RoomId, Seq, Signalled, Subscribe, SubscribeItem, Subscribed, SubscriptionEnded, SubscriptionMode,
-    Unsubscribe, Verdict, VerdictItem,
+    AccountId, Ack, EncodedFrame, Epoch, Event as WireEvent, Gap as WireGap, Head, List, Replayed, RoomId,
+    Seq, Signalled, Subscribe, Subscribed, SubscriptionEnded, Unsubscribe, Verdict, VerdictItem,
 };
 
 use crate::error::Refusal;
 use crate::event::{EndReason, Event, Gap, Origin, RoomEvent, Start};
-use crate::session::flow::{Flow, MARKS_MAX};
+use crate::session::flow::Flow;
 use crate::session::requests::{Flight, Requests};
-use crate::session::{Effect, Failure, FeedId, Moment, Taken, Token, tell};
-
-/// The server did what the protocol forbids.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Violation {
-    pub(super) words: String,
-    pub(super) code: ErrorCode,
-}
+use crate::session::subscription::{Phase, Place, Subscription, violation};
+use crate::session::{Effect, Failure, FeedId, Moment, Taken, Token, Violation, tell};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -52,42 +44,6 @@ pub(super) struct Book {
     ripe_events: u64,
     /// When they are acknowledged at the latest.
     ack_due: Option<Moment>,
-}
-
-#[derive(Debug)]
-struct Subscription {
-    feed: FeedId,
-    start: Start,
-    /// Who waits for the first verdict.
-    asker: Option<Token>,
-    /// Where the application is, once there was a verdict.
-    place: Option<Place>,
-    phase: Phase,
-    /// Items put into the feed.
-    pushed: u64,
-    taken: Taken,
-    /// Events up to here are acknowledged.
-    acked: Seq,
-    /// Refusals in a row that may pass.
-    refusals: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    epoch: Epoch,
-    /// The seq that must come next.
-    next: Seq,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Wanted,
-    Asked,
-    Live {
-        /// Where the head stood at the verdict: up to there it is replay.
-        head: Seq,
-        window: u32,
-    },
 }
 
 impl Book {
@@ -471,127 +427,6 @@ impl Book {
     }
 }
 
-impl Subscription {
-    /// Whether so much of an earlier connection still waits for the application that another window on top of it
-    /// would be too much.
-    fn is_behind(&self, window: u32) -> bool {
-        self.pushed - self.taken.items.min(self.pushed) > u64::from(window / 2)
-    }
-
-    fn item(&self, room: RoomId, window: u32) -> SubscribeItem {
-        let (from, epoch, seq) = match (self.place, self.start) {
-            (Some(place), _) => (From::POSITION, place.epoch, place.next.previous()),
-            (None, Start::Now) => (From::NOW, Epoch(0), Seq::ZERO),
-            (None, Start::Beginning) => (From::START, Epoch(0), Seq::ZERO),
-            (None, Start::Latest(count)) => (From::LATEST, Epoch(0), Seq(count)),
-            (None, Start::After { epoch, seq }) => (From::POSITION, epoch.unwrap_or_default(), seq),
-            (None, Start::Cursor) => (From::CURSOR, Epoch(0), Seq::ZERO),
-        };
-        let mode = match self.start {
-            Start::Cursor => SubscriptionMode::DURABLE,
-            _ => SubscriptionMode::TRANSIENT,
-        };
-        SubscribeItem { room, from, epoch, seq, mode, level: Level::FULL, window }
-    }
-
-    /// The seq that must come first, where the client named a position.
-    fn due(&self) -> Option<Seq> {
-        match (self.place, self.start) {
-            (Some(place), _) => Some(place.next),
-            (None, Start::After { seq, .. }) => Some(seq.next()),
-            (None, _) => None,
-        }
-    }
-
-    fn on_begun(
-        &mut self,
-        verdict: VerdictItem,
-        flow: &Flow,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Violation> {
-        let room = verdict.room;
-        let is_gap = verdict.verdict == Verdict::GAP;
-        let begins = if is_gap { verdict.gap_from } else { verdict.next };
-        if let Some(due) = self.due().filter(|due| *due != begins) {
-            return Err(violation(&format!("room {room} goes on at {begins} where {due} was due")));
-        }
-        if is_gap && (verdict.gap_to < verdict.gap_from || verdict.gap_to.next() != verdict.next) {
-            return Err(violation(&format!("room {room}: the verdict's gap does not fit its next event")));
-        }
-        if self.place.is_some_and(|place| place.epoch != verdict.epoch) {
-            return Err(violation(&format!("room {room}: another epoch without a reset")));
-        }
-        let is_durable = self.start == Start::Cursor;
-        if self.place.is_none() || !is_durable {
-            self.acked = verdict.next.previous();
-        }
-        self.place = Some(Place { epoch: verdict.epoch, next: verdict.next });
-        self.phase = Phase::Live { head: verdict.head, window: flow.window };
-        self.refusals = 0;
-        let gap = Gap { from: verdict.gap_from, to: verdict.gap_to, reason: Some(verdict.gap_reason) };
-        self.answer(verdict, out);
-        match is_gap {
-            true => self.push_within(RoomEvent::Gap(gap), flow, out),
-            false => Ok(()),
-        }
-    }
-
-    fn answer(&mut self, verdict: VerdictItem, out: &mut Vec<Effect>) {
-        if let Some(token) = self.asker.take() {
-            let rooms = List::truncated(vec![verdict]);
-            out.push(Effect::Answer(token, Ok(Frame::Subscribed(Subscribed { rooms }))));
-        }
-    }
-
-    fn advance(&mut self, seq: Seq) {
-        if let Some(place) = &mut self.place {
-            place.next = seq.next();
-        }
-    }
-
-    /// Events between the last acknowledged one and the last that was taken.
-    fn unacknowledged(&self) -> u64 {
-        self.taken.seq.map_or(0, |seq| seq.0.saturating_sub(self.acked.0))
-    }
-
-    fn waiting(&self) -> u64 {
-        self.pushed.saturating_sub(self.taken.items)
-    }
-
-    fn push(&mut self, item: RoomEvent, out: &mut Vec<Effect>) {
-        self.pushed += 1;
-        out.push(Effect::Item(self.feed, item));
-    }
-
-    /// Pushes what must not be lost. A server that keeps to the window can not send more than fits.
-    fn push_within(&mut self, item: RoomEvent, flow: &Flow, out: &mut Vec<Effect>) -> Result<(), Violation> {
-        let window = match self.phase {
-            Phase::Live { window, .. } => window,
-            _ => flow.window,
-        };
-        if self.waiting() >= flow.items_max(window) {
-            return Err(violation("the server sends more than it was given credit for"));
-        }
-        self.push(item, out);
-        Ok(())
-    }
-
-    /// Pushes what may be lost.
-    fn push_if_there_is_room(&mut self, item: RoomEvent, flow: &Flow, out: &mut Vec<Effect>) {
-        if self.waiting() + MARKS_MAX / 2 < flow.items_max(flow.window) {
-            self.push(item, out);
-        }
-    }
-
-    fn end(mut self, reason: EndReason, failure: Failure, out: &mut Vec<Effect>) {
-        match self.asker.take() {
-            Some(token) => out.push(Effect::Answer(token, Err(failure))),
-            None => self.push(RoomEvent::Ended { reason }, out),
-        }
-        out.push(Effect::EndFeed(self.feed));
-    }
-}
-
 /// How long a taken event waits for others to be acknowledged with it. Less than a person notices in "behind", and
 /// all that a durable cursor may lag behind while the connection stands.
 const ACK_DELAY: Duration = Duration::from_millis(500);
@@ -603,8 +438,4 @@ const RETRY_CAP: Duration = Duration::from_secs(30);
 
 fn pop_some(rooms: &mut BTreeSet<RoomId>, count: usize) -> Vec<RoomId> {
     std::iter::from_fn(|| rooms.pop_first()).take(count).collect()
-}
-
-fn violation(words: &str) -> Violation {
-    Violation { words: words.to_owned(), code: ErrorCode::FLOW }
 }

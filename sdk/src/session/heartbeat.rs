@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hark_protocol::{Blob, LimitId, Ping, Welcome};
 
-use crate::session::Moment;
+use crate::session::{Moment, Rest};
 
 /// Asks at the interval that the server advertises, and gives up after its timeout without a byte.
 #[derive(Debug)]
@@ -13,11 +13,19 @@ pub(super) struct Heartbeat {
     timeout: Duration,
     heard: Moment,
     next_ping: Moment,
+    /// Since when a frame has been arriving that is not whole.
+    partial: Option<Moment>,
 }
 
 impl Default for Heartbeat {
     fn default() -> Heartbeat {
-        Heartbeat { interval: INTERVAL, timeout: TIMEOUT, heard: Moment::ZERO, next_ping: Moment::MAX }
+        Heartbeat {
+            interval: INTERVAL,
+            timeout: TIMEOUT,
+            heard: Moment::ZERO,
+            next_ping: Moment::MAX,
+            partial: None,
+        }
     }
 }
 
@@ -29,7 +37,7 @@ impl Heartbeat {
         let interval = milliseconds(LimitId::HEARTBEAT_INTERVAL_MS, INTERVAL, SHORTEST);
         // Less than two intervals would take one late answer for a death.
         let timeout = milliseconds(LimitId::HEARTBEAT_TIMEOUT_MS, TIMEOUT.max(interval * 3), interval * 2);
-        Heartbeat { interval, timeout, heard: now, next_ping: Moment::MAX }
+        Heartbeat { interval, timeout, heard: now, next_ping: Moment::MAX, partial: None }
     }
 
     /// The conversation begins.
@@ -38,8 +46,19 @@ impl Heartbeat {
         self.next_ping = now + self.interval;
     }
 
-    pub(super) fn on_bytes(&mut self, now: Moment) {
+    /// Bytes arrived, and left a frame unfinished or not.
+    pub(super) fn on_bytes(&mut self, rest: Rest, now: Moment) {
         self.heard = now;
+        self.partial = match rest {
+            Rest::None => None,
+            Rest::NewPartial => Some(now),
+            Rest::SamePartial => self.partial.or(Some(now)),
+        };
+    }
+
+    /// Whether a frame has been arriving for so long that nobody means to finish it.
+    pub(super) fn is_stalled(&self, now: Moment) -> bool {
+        self.partial.is_some_and(|since| now >= since + FRAME)
     }
 
     pub(super) fn is_dead(&self, now: Moment) -> bool {
@@ -56,10 +75,13 @@ impl Heartbeat {
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        Some(self.next_ping.min(self.heard + self.timeout))
+        let stalled = self.partial.map_or(Moment::MAX, |since| since + FRAME);
+        Some(self.next_ping.min(self.heard + self.timeout).min(stalled))
     }
 }
 
+/// From a frame's first byte to its last: a megabyte at the speed of a telephone line.
+const FRAME: Duration = Duration::from_secs(180);
 /// Where the server advertises nothing.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// Where the server advertises nothing.

@@ -10,9 +10,8 @@ use hark_protocol::{Correlation, ErrorCode, Frame, RoomId};
 
 use crate::error::Refusal;
 use crate::session::ask::{Ask, Lane, Repeat};
-use crate::session::book::Violation;
 use crate::session::flow::Flow;
-use crate::session::{Effect, Failure, FeedId, Moment, Token};
+use crate::session::{Effect, Failure, FeedId, Moment, Token, Violation};
 
 /// Something that waits for its answer.
 #[derive(Debug)]
@@ -109,7 +108,7 @@ impl Requests {
 
     /// When a pause that the server asked for is over.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.held_until.filter(|_| !self.ordered.is_empty())
+        self.held_until.filter(|_| !self.ordered.is_empty() && self.ordered_in_flight == 0)
     }
 
     /// Sends what may be sent.
@@ -118,7 +117,8 @@ impl Requests {
             let Some(ask) = self.reads.pop_front() else { break };
             self.send(ask, out);
         }
-        if self.held_until.is_some_and(|until| now < until) {
+        // Not before everything behind the refused one is answered, too: one of those may have to go first.
+        if self.held_until.is_some_and(|until| now < until || self.ordered_in_flight > 0) {
             return;
         }
         self.held_until = None;

@@ -1,1 +1,83 @@
+//! The machine by itself: every state against every input, and thousands of random schedules against a model server.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use hark_protocol::limits::Limit;
+use hark_protocol::{
+    AccountName, AccountRole, Authenticated, Correlation, DeviceId, Frame, FrameType, LimitId, Line, List,
+    PresenceMode, RawFrame, Secret, Welcome,
+};
+
+use super::arrival::error_frame;
+use super::*;
+
+mod matrix;
+mod model;
+
+fn config() -> Config {
+    Config {
+        agent: Line::lossy("test"),
+        credentials: Credentials::password("ann", "correct horse").unwrap(),
+        presence: PresenceMode::HIDDEN,
+        offline: Offline::Queue { max: 64 },
+        reconnect: Reconnect::default(),
+        connect_timeout: Duration::from_secs(10),
+        window: 8,
+    }
+}
+
+fn welcome(version: u8) -> Frame {
+    let limits = [
+        (LimitId::HEARTBEAT_INTERVAL_MS, 30_000),
+        (LimitId::HEARTBEAT_TIMEOUT_MS, 90_000),
+        (LimitId::REQUESTS_IN_FLIGHT, 9),
+    ];
+    Frame::Welcome(Welcome {
+        version,
+        capabilities: List::default(),
+        limits: List::truncated(limits.map(|(id, value)| Limit { id, value }).to_vec()),
+        auth_methods: List::default(),
+        registration: false,
+        agent: Line::default(),
+    })
+}
+
+fn authenticated() -> Frame {
+    Frame::Authenticated(Authenticated {
+        account: AccountId(1),
+        name: AccountName::parse("ann").unwrap(),
+        display_name: Line::default(),
+        role: AccountRole::USER,
+        device: DeviceId(0),
+        device_token: Secret::default(),
+    })
+}
+
+fn raw(correlation: u32, frame: &Frame) -> RawFrame {
+    RawFrame::from_stored(frame.encode(Correlation(correlation)).to_bytes()).unwrap()
+}
+
+/// A frame of a type that nobody knows.
+fn strange(frame_type: u16, correlation: u32) -> RawFrame {
+    let mut bytes = Frame::Ok(hark_protocol::Ok {}).encode(Correlation(correlation)).as_slice().to_vec();
+    bytes[6..8].copy_from_slice(&frame_type.to_be_bytes());
+    let sum = hark_protocol::header::checksum(bytes[..16].try_into().unwrap(), &[]);
+    bytes[16..20].copy_from_slice(&sum.to_be_bytes());
+    RawFrame::from_stored(Bytes::from(bytes)).unwrap()
+}
+
+fn error(code: ErrorCode, retry_after_ms: u32) -> Frame {
+    let error = error_frame(code, "");
+    Frame::Error(hark_protocol::Error { retryable: code.is_retryable(), retry_after_ms, ..error })
+}
+
+/// The header and the payload of a frame that the session sent.
+fn sent(frame: &EncodedFrame) -> (Correlation, Frame) {
+    let raw = RawFrame::from_stored(frame.to_bytes()).unwrap();
+    (raw.header().correlation, Frame::decode(&raw).unwrap())
+}
+
+fn type_of(frame: &EncodedFrame) -> FrameType {
+    sent(frame).1.frame_type()
+}

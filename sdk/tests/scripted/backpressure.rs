@@ -94,7 +94,7 @@ async fn a_slow_reader_gets_everything_in_order() {
         acks += u32::from(credit.earn(&mut peer).await);
     }
     reader.await.unwrap();
-    assert!((60..=100).contains(&acks), "about one ACK for half a window, not {acks}");
+    assert!((30..=80).contains(&acks), "about one ACK for half a window or a whole one, not {acks}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,6 +44,30 @@ async fn any_byte_is_a_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_frame_that_is_never_finished_is_not_waited_for() {
+    let (mut server, builder) = Server::new();
+    let (client, _room, mut peer) = in_room(&mut server, builder).await;
+    let begun = Instant::now();
+    let mut frame = EncodedFrame::new(Correlation::NONE, &event(1)).as_slice().to_vec();
+    frame[12..16].copy_from_slice(&1_000_000u32.to_be_bytes());
+    frame.resize(1000, 0);
+    let mut events = client.events();
+    let trickling = async {
+        for byte in frame {
+            peer.send_raw(&[byte]).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        lost = events.next() => {
+            assert!(matches!(&lost, Some(ClientEvent::Reconnecting { reason: Reason::Protocol(_), .. })), "{lost:?}");
+        }
+        () = trickling => panic!("it is waited for"),
+    }
+    assert!(begun.elapsed() < Duration::from_secs(200), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_servers_ping_is_answered_without_the_application() {
     let (mut server, builder) = Server::new();
     let (_client, _room, mut peer) = in_room(&mut server, builder).await;

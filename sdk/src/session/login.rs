@@ -1,0 +1,71 @@
+//! Becoming somebody: from the first attempt to AUTHENTICATED.
+
+use std::time::Duration;
+
+use hark_protocol::{Auth, Authenticated, EncodedFrame, ErrorCode, VERSION, Welcome};
+
+use crate::credentials::Credentials;
+use crate::error::ConnectErrorKind;
+use crate::probe::connect_kind;
+use crate::session::flow::Flow;
+use crate::session::heartbeat::Heartbeat;
+use crate::session::requests::Flight;
+use crate::session::{Drain, Effect, Moment, Session, State};
+use crate::status::{AccountInfo, ClientEvent, Reason, ServerInfo};
+
+impl Session {
+    pub(super) fn dial(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.state = State::Connecting { deadline: now + self.config.connect_timeout };
+        out.push(Effect::Event(ClientEvent::Connecting));
+        out.push(Effect::Dial);
+    }
+
+    pub(super) fn on_welcome(
+        &mut self,
+        welcome: &Welcome,
+        deadline: Moment,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        if welcome.version != VERSION {
+            self.tell_and_close(ErrorCode::VERSION_UNSUPPORTED, out);
+            return self.lose(Reason::Connect(ConnectErrorKind::Version), now, out);
+        }
+        self.requests.forget_handshake();
+        self.flow = Flow::advertised(self.config.window, welcome);
+        self.heartbeat = Heartbeat::advertised(welcome, now);
+        self.server = Some(ServerInfo::new(welcome));
+        self.state = State::Authenticating { deadline };
+        let (method, secret, device_label) = self.config.credentials.auth();
+        let name = self.config.credentials.name().clone();
+        let auth = Auth { method, name, secret, device_label, presence: self.config.presence };
+        let correlation = self.requests.open(Flight::Handshake);
+        out.push(Effect::Send(EncodedFrame::new(correlation, &auth)));
+    }
+
+    pub(super) fn on_authenticated(&mut self, answer: &Authenticated, now: Moment, out: &mut Vec<Effect>) {
+        let Some(server) = self.server.clone() else { return };
+        self.requests.forget_handshake();
+        let token = (!answer.device_token.is_empty()).then(|| answer.device_token.clone());
+        if let Some(token) = &token {
+            // From now on by the device: the password again would make another one at every reconnect.
+            let (name, token) = (answer.name.clone(), token.clone());
+            self.config.credentials = Credentials::DeviceToken { name, token };
+        }
+        (self.me, self.was_ready) = (answer.account, true);
+        self.state = State::Ready { since: now, drain: Drain::No };
+        self.heartbeat.begin(now);
+        out.push(Effect::Ready { account: AccountInfo::new(answer), server, token });
+        out.push(Effect::Event(ClientEvent::Connected));
+    }
+
+    pub(super) fn on_refused_login(
+        &mut self,
+        error: &hark_protocol::Error,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        self.not_before = now + Duration::from_millis(u64::from(error.retry_after_ms));
+        self.lose(Reason::Connect(connect_kind(error)), now, out);
+    }
+}

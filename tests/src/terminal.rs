@@ -170,11 +170,12 @@ fn watch(fifo: &Path) -> Receiver<()> {
 /// The command as a line for a shell, with its changes of the environment.
 fn shell_line(command: &Command) -> String {
     let mut words = vec!["exec".to_owned(), "env".to_owned()];
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => words.push(quoted(&format!("{}={}", name.display(), value.display()))),
-            None => words.push(format!("-u {}", quoted(&name.display().to_string()))),
-        }
+    // `env` takes options before assignments.
+    let (set, unset): (Vec<_>, Vec<_>) = command.get_envs().partition(|(_, value)| value.is_some());
+    words.extend(unset.iter().map(|(name, _)| format!("-u {}", quoted(&name.display().to_string()))));
+    for (name, value) in set {
+        let value = value.unwrap_or_default();
+        words.push(quoted(&format!("{}={}", name.display(), value.display())));
     }
     words.push(quoted(&command.get_program().display().to_string()));
     words.extend(command.get_args().map(|word| quoted(&word.display().to_string())));

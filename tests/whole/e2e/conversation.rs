@@ -54,8 +54,11 @@ fn a_reader_and_a_pipeline_live_through_restarts() {
     bob.run("join tea").done();
     let tail = bob.start("tail tea --json --from start");
     let mut send = alice.start("send tea --stdin");
+    send.write("line 0\n");
+    send.lines(1, scale::PATIENCE);
+    tail.lines(1, scale::PATIENCE);
 
-    let mut sent = 0;
+    let mut sent = 1;
     for _ in 0..=scale::restarts() {
         for _ in 0..100 {
             send.write(&format!("line {sent}\n"));

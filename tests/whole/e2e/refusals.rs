@@ -23,7 +23,8 @@ fn a_wrong_password_and_an_unknown_account_are_refused_alike() {
     let server = Server::start();
     server.person("alice");
     let try_as = |name: &str| {
-        let mut hark = server.stranger(name).command(["login", name]);
+        let stranger = server.stranger(name);
+        let mut hark = stranger.command(["login", name]);
         hark.env("HARK_PASSWORD", "not the password");
         Process::start("hark login", hark).end()
     };
@@ -35,7 +36,8 @@ fn a_wrong_password_and_an_unknown_account_are_refused_alike() {
 #[test]
 fn a_wrong_registration_token_is_refused() {
     let server = Server::start();
-    let mut hark = server.stranger("eve").command(["register", "eve", "--token", "hrt_wrong"]);
+    let eve = server.stranger("eve");
+    let mut hark = eve.command(["register", "eve", "--token", "hrt_wrong"]);
     hark.env("HARK_PASSWORD", PASSWORD);
     assert_says(&Process::start("hark register", hark).end().with_code(1), &["token"]);
 }

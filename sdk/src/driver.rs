@@ -101,7 +101,7 @@ impl<C: Connector> Driver<C> {
             if self.session.is_closed() {
                 break;
             }
-            let deadline = self.session.deadline().map(|deadline| self.started + deadline);
+            let deadline = self.session.deadline().map(|deadline| self.started + deadline.min(FAR));
             if let Some(deadline) = deadline.filter(|deadline| *deadline != Sleep::deadline(&sleep)) {
                 sleep.as_mut().reset(deadline);
             }
@@ -328,6 +328,9 @@ fn connect_error(reason: &Reason, dial_error: Option<ConnectError>) -> ConnectEr
         (reason, _) => Error::with(ConnectErrorKind::Closed, reason.to_string()),
     }
 }
+
+/// A deadline that is as good as none: the clock can not count further than some centuries.
+const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Orders that are taken before anything else is looked at.
 const ORDERS_AT_ONCE: usize = 256;

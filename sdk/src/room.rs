@@ -129,7 +129,10 @@ impl Room {
     }
 
     /// Publishes an event. It is handed over in this call, so that the order of calls is the order of the log,
-    /// whenever the returned futures are polled; dropping one does not take its event back.
+    /// whenever the returned futures are polled; dropping one does not take its event back. What the server refuses
+    /// because it comes too fast ([`ErrorCode::RATE`](crate::ErrorCode::RATE)) is sent again when it said, with the
+    /// same client id; only when a later event of the room was stored meanwhile, and the order would be lost, the
+    /// refusal is returned. Every other refusal is returned at once, and events behind it stand.
     ///
     /// # Errors
     /// The future fails with [`SendErrorKind::QueueFull`] at once when as many publishes are unanswered as the

@@ -293,7 +293,9 @@ impl Session {
             },
             Command::Taken { feed, taken } => self.book.on_taken(feed, taken, &self.flow, now, out),
             Command::Unfollow { feed } => self.book.unfollow(feed, out),
-            Command::Close { disposition, patience } => self.on_close(disposition, now + patience, out),
+            Command::Close { disposition, patience } => {
+                self.on_close(disposition, now.saturating_add(patience), out)
+            }
         }
         self.pump(now, out);
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hark_protocol::{Close, Correlation, Disposition, EncodedFrame, ErrorCode, Line};
+use hark_protocol::{Close, Correlation, Disposition, EncodedFrame, ErrorCode, Line, Scope};
 
-use crate::error::{ConnectErrorKind, Kind as _};
+use crate::error::ConnectErrorKind;
 use crate::session::requests::Flight;
 use crate::session::{Drain, Effect, Leave, Lost, Moment, Session, State};
 use crate::status::{ClientEvent, Reason};
@@ -186,7 +186,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 fn is_final(kind: &ConnectErrorKind) -> bool {
     match kind {
         ConnectErrorKind::AuthFailed | ConnectErrorKind::Disabled | ConnectErrorKind::Version => true,
-        ConnectErrorKind::Refusal(refusal) => !refusal.retryable && !kind.is_retryable(),
+        // A connection's error says nothing about the next connection.
+        ConnectErrorKind::Refusal(refusal) => !refusal.retryable && refusal.code.scope() == Scope::REQUEST,
         _ => false,
     }
 }

@@ -15,7 +15,7 @@ use crate::status::{AccountInfo, ClientEvent, Reason, ServerInfo};
 
 impl Session {
     pub(super) fn dial(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        self.state = State::Connecting { deadline: now + self.config.connect_timeout };
+        self.state = State::Connecting { deadline: now.saturating_add(self.config.connect_timeout) };
         out.push(Effect::Event(ClientEvent::Connecting));
         out.push(Effect::Dial);
     }

@@ -28,17 +28,26 @@ impl Bucket {
     /// # Errors
     /// The nanoseconds to wait; nothing was taken.
     pub fn take(&mut self, rate: Rate, now_ns: u64) -> Result<(), u64> {
+        self.reserve(rate, now_ns, 0).map(|_| ())
+    }
+
+    /// Takes one that can be had within `wait_max_ns`, and says in how many nanoseconds. It is taken now: who
+    /// comes next waits behind it.
+    ///
+    /// # Errors
+    /// The nanoseconds to wait, which are too many; nothing was taken.
+    pub fn reserve(&mut self, rate: Rate, now_ns: u64, wait_max_ns: u64) -> Result<u64, u64> {
         if rate.per_second == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let due = self.due_ns.max(now_ns);
         let tolerance = rate.interval_ns().saturating_mul(u64::from(rate.burst));
         let wait = due.saturating_sub(now_ns.saturating_add(tolerance));
-        if wait > 0 {
+        if wait > wait_max_ns {
             return Err(wait);
         }
         self.due_ns = due.saturating_add(rate.interval_ns());
-        Ok(())
+        Ok(wait)
     }
 
     /// Whether nothing is in use at `now_ns`, so that forgetting the bucket changes nothing.
@@ -64,6 +73,17 @@ mod tests {
         assert_eq!(bucket.take(RATE, 99 * MS), Err(MS));
         assert_eq!(bucket.take(RATE, 100 * MS), Ok(()));
         assert_eq!(bucket.take(RATE, 100 * MS), Err(100 * MS));
+    }
+
+    #[test]
+    fn who_reserves_waits_behind_those_before() {
+        let mut bucket = Bucket::default();
+        let waits = [0, 0, 0, 0, 100 * MS, 200 * MS];
+        for wait in waits {
+            assert_eq!(bucket.reserve(RATE, 0, 250 * MS), Ok(wait));
+        }
+        assert_eq!(bucket.reserve(RATE, 0, 250 * MS), Err(300 * MS));
+        assert_eq!(bucket.reserve(RATE, 50 * MS, 250 * MS), Ok(250 * MS));
     }
 
     #[test]

@@ -284,7 +284,10 @@ impl Room {
     fn set_role(&self, author: &Author, member: &Author, role: RoomRole) -> Result<Proposal, Refusal> {
         self.permit(author, Action::SetRole)?;
         if !authz::is_assignable(role) {
-            return Err(Refusal::Unsupported("this role can not be given"));
+            return Err(match role.is_known() {
+                true => Refusal::Malformed("this role can not be given"),
+                false => Refusal::Unsupported("this role is unknown"),
+            });
         }
         let now = self.member(member.account).ok_or(Refusal::NotFound("member"))?.role;
         if now == role {

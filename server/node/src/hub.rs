@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hark_core::cursor_book::CursorBook;
 use hark_core::rate::{Bucket, Rate};
@@ -212,15 +213,21 @@ impl Hub {
         self.presences.remove(account, connection);
     }
 
-    /// Takes one publish of the account's rate, or says in how many nanoseconds there is one.
-    pub(crate) fn take_publish(&self, account: AccountId) -> Result<(), u64> {
+    /// Takes one publish of the account's rate, and says after what wait it may be carried out.
+    ///
+    /// # Errors
+    /// The wait, which is longer than `wait_max`; nothing was taken.
+    pub(crate) fn take_publish(&self, account: AccountId, wait_max: Duration) -> Result<Duration, Duration> {
         let limits = self.limits();
         let rate = Rate { per_second: limits.publish_rate_per_second, burst: limits.publish_burst_max };
         if rate.per_second == 0 {
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
+        let wait_max_ns = u64::try_from(wait_max.as_nanos()).unwrap_or(u64::MAX);
         let now_ns = self.now_ns();
-        self.accounts.lock().entry(account).or_default().publishes.take(rate, now_ns)
+        let mut accounts = self.accounts.lock();
+        let wait = accounts.entry(account).or_default().publishes.reserve(rate, now_ns, wait_max_ns);
+        wait.map(Duration::from_nanos).map_err(Duration::from_nanos)
     }
 
     /// Gives an order to every connection of an account.

@@ -55,8 +55,8 @@ pub(crate) struct Job {
 pub(crate) enum Goal {
     /// Something of a room that is there.
     Room(Arc<RoomEntry>, Ask),
-    /// A room.
-    Create(NewRoom),
+    /// A room, or why it is refused if it is not there yet.
+    Create(NewRoom, Result<(), Refusal>),
 }
 
 impl Job {
@@ -70,7 +70,7 @@ impl Job {
     fn room(&self) -> Option<RoomId> {
         match &self.goal {
             Goal::Room(entry, _) => Some(entry.id()),
-            Goal::Create(_) => None,
+            Goal::Create(..) => None,
         }
     }
 
@@ -257,7 +257,10 @@ impl WriterParts {
 
     fn judge(&self, job: &Job) -> Draft {
         let (target, proposal, judged_at) = match &job.goal {
-            Goal::Create(room) => (Target::Create(room.clone()), joins(), Seq::ZERO),
+            Goal::Create(room, verdict) => {
+                let proposal = verdict.clone().map_or_else(Proposal::Refuse, |()| joins());
+                (Target::Create(room.clone()), proposal, Seq::ZERO)
+            }
             Goal::Room(entry, ask) => entry.look(|room| {
                 (Target::Room(entry.id()), room.judge(&job.author, ask, &self.limits), room.judged_at())
             }),

@@ -16,8 +16,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn on_answer(&mut self, answer: Answer) -> Result<(), CloseReason> {
         match answer {
             Answer::Reply(correlation, frame) => self.session.answer(correlation, &frame, self.io.out()),
-            Answer::Refused(correlation, refusal) => self.refuse_request(correlation, &refusal)?,
-            Answer::Decided(correlation, outcome) => self.on_decided(correlation, outcome)?,
+            Answer::Refused(correlation, refusal) => {
+                self.making.take_if(|making| *making == correlation);
+                self.refuse_request(correlation, &refusal)?;
+            }
+            Answer::Decided(correlation, outcome) => {
+                self.making.take_if(|making| *making == correlation);
+                self.on_decided(correlation, outcome)?;
+            }
             Answer::LoggedIn(correlation, who) => self.on_logged_in(correlation, *who)?,
             Answer::Prepared(correlation, prepared) => {
                 self.is_preparing = false;
@@ -97,7 +103,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn submit_prepared(&mut self, correlation: Correlation, prepared: Prepared) {
         match prepared {
-            Prepared::Create(job) => self.submit(job),
+            Prepared::Create(job) => {
+                self.making = Some(correlation);
+                self.submit(job);
+            }
             Prepared::Change { entry, ask, client_id, request } => {
                 let Some(author) = self.author() else { return };
                 let link = std::sync::Arc::clone(&self.link);

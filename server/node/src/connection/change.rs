@@ -40,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let request = self.hub.identities.hash(&frame);
         let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
         self.hub.tasks.spawn(async move {
-            let prepared = new_room(&hub, &author, frame).await.map(|(client_id, room)| {
+            let prepared = new_room(&hub, &author, frame).await.map(|(client_id, room, verdict)| {
                 let link = Arc::clone(&link);
                 Prepared::Create(Job {
                     link,
@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     author,
                     client_id,
                     request,
-                    goal: Goal::Create(room),
+                    goal: Goal::Create(room, verdict),
                 })
             });
             link.answer(Answer::Prepared(correlation, Box::new(prepared)));
@@ -104,7 +104,10 @@ async fn account(hub: &Hub, name: AccountName) -> Result<Author, Refusal> {
     Ok(Author { account: row.id, name: row.name })
 }
 
-async fn new_room(hub: &Hub, author: &Author, frame: Frame) -> Result<(ClientId, NewRoom), Refusal> {
+/// A room that is wanted, and whether its author may make it if it is not there yet.
+type Creation = (ClientId, NewRoom, Result<(), Refusal>);
+
+async fn new_room(hub: &Hub, author: &Author, frame: Frame) -> Result<Creation, Refusal> {
     let epoch = new_epoch(hub);
     let (client_id, room) = match frame {
         Frame::RoomCreate(create) => {
@@ -140,14 +143,10 @@ async fn new_room(hub: &Hub, author: &Author, frame: Frame) -> Result<(ClientId,
         }
         _ => return Err(Refusal::Unsupported("this does not make a room")),
     };
-    limit_rooms(hub, author).await?;
-    Ok((client_id, room))
-}
-
-async fn limit_rooms(hub: &Hub, author: &Author) -> Result<(), Refusal> {
     let (account, value) = (author.account, u64::from(hub.limits().rooms_per_account_max));
     let joined = hub.storage.read(move |reader| reader.rooms_joined(account)).await?;
-    if joined < value { Ok(()) } else { Err(Refusal::Limit { limit: LimitId::ROOMS_PER_ACCOUNT, value }) }
+    let full = Refusal::Limit { limit: LimitId::ROOMS_PER_ACCOUNT, value };
+    Ok((client_id, room, if joined < value { Ok(()) } else { Err(full) }))
 }
 
 /// An epoch that no other incarnation of the log has had: the second, and sixteen random bits. It stays below

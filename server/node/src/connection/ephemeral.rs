@@ -35,7 +35,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         set: PresenceSet,
     ) -> Result<(), CloseReason> {
         if !matches!(set.state, PresenceState::ONLINE | PresenceState::AWAY) {
-            return self.refuse_request(correlation, &Refusal::Unsupported("say online or away"));
+            let refusal = match set.state.is_known() {
+                true => Refusal::Malformed("say online or away"),
+                false => Refusal::Unsupported("this presence state is unknown"),
+            };
+            return self.refuse_request(correlation, &refusal);
         }
         if let Some(identity) = self.identity.as_ref().filter(|identity| is_visible(identity)) {
             self.hub.presences.set((identity.account, &identity.name), self.id, set.state);

@@ -59,6 +59,8 @@ pub(crate) struct Connection<S> {
     delivery: Option<Delivery<Follow>>,
     /// A request is being looked up whose place among the others matters: what comes behind it waits unread.
     is_preparing: bool,
+    /// A room is being made: what comes behind it may be about that room, and waits unread.
+    making: Option<Correlation>,
     /// A request that the writer had no room for.
     held: Option<Job>,
     /// A publish that came too fast is carried out then; what comes behind it waits unread.
@@ -101,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             identity: None,
             delivery: None,
             is_preparing: false,
+            making: None,
             held: None,
             paused: None,
             ending: Ending::No,
@@ -385,6 +388,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn wants_frames(&self) -> bool {
         self.ending == Ending::No
             && !self.is_preparing
+            && self.making.is_none()
             && self.held.is_none()
             && self.paused.is_none()
             && self.session.wants_frames()

@@ -52,11 +52,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Takes one publish of the account's rate: how long it has to wait, or why it is refused.
     fn rate(&self, author: &Author) -> (Option<Refusal>, Duration) {
-        let Err(wait_ns) = self.hub.take_publish(author.account) else { return (None, Duration::ZERO) };
-        let wait = Duration::from_nanos(wait_ns);
-        if wait <= WAIT_MAX {
-            return (None, wait);
-        }
+        let wait = match self.hub.take_publish(author.account, WAIT_MAX) {
+            Ok(wait) => return (None, wait),
+            Err(wait) => wait,
+        };
         let refusal = Refusal::Rate {
             limit: LimitId::PUBLISH_RATE,
             value: self.hub.limits().publish_rate_per_second.into(),

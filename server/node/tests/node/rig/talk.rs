@@ -128,6 +128,15 @@ impl Peer {
         self.tell(Ack { room, epoch, seq }).await;
     }
 
+    /// Everything up to REPLAYED, and that itself.
+    pub(crate) async fn replay(&mut self) -> Vec<Frame> {
+        let mut said = Vec::new();
+        while !matches!(said.last(), Some(Frame::Replayed(_))) {
+            said.push(self.news().await);
+        }
+        said
+    }
+
     /// The next frame, which is an EVENT.
     pub(crate) async fn event(&mut self) -> Event {
         the!(self.news().await, Event)

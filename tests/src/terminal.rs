@@ -1,5 +1,6 @@
 //! Real terminals for real people: panes of a tmux server of the test's own.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -13,9 +14,11 @@ use tempfile::TempDir;
 use crate::process::command;
 use crate::scale::PATIENCE;
 
-/// A tmux server with one window. Dropping it ends everything that runs in it.
+/// A tmux server with one window of two panes side by side. Dropping it ends everything that runs in it.
 pub struct Tmux {
     folder: TempDir,
+    /// Panes in which nothing runs yet but a program that waits.
+    free: RefCell<Vec<String>>,
 }
 
 /// One pane, in which one program runs.
@@ -28,27 +31,29 @@ pub struct Pane<'a> {
 }
 
 impl Tmux {
-    /// Starts a server with a window of this size, in which nothing runs but a program that waits.
+    /// Starts a server with a window of this size.
     ///
     /// # Panics
     /// When tmux is not installed.
     pub fn start(columns: u16, rows: u16) -> Tmux {
-        let tmux = Tmux { folder: tempfile::tempdir().expect("a temporary folder") };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let tmux = Tmux { folder, free: RefCell::default() };
         let (columns, rows) = (columns.to_string(), rows.to_string());
-        tmux.run(&["new-session", "-d", "-x", &columns, "-y", &rows, "cat"]);
+        let show_id = ["-P", "-F", "#{pane_id}", "cat"];
+        let left = tmux.run(&[&["new-session", "-d", "-x", &columns, "-y", &rows], &show_id[..]].concat());
         tmux.run(&["set-option", "-g", "remain-on-exit", "on"]);
+        let right = tmux.run(&[&["split-window", "-h"], &show_id[..]].concat());
+        tmux.free.replace([right, left].map(|id| id.trim().to_owned()).into());
         tmux
     }
 
-    /// Opens a pane beside the others and runs a program in it.
+    /// Runs a program in the next free pane, from the left.
     ///
     /// # Panics
-    /// When tmux refuses.
+    /// When there is none.
     pub fn open(&self, name: &str, program: &Command) -> Pane<'_> {
         let line = shell_line(program);
-        let id = self.run(&["split-window", "-h", "-P", "-F", "#{pane_id}", "cat"]);
-        let id = id.trim().to_owned();
-        self.run(&["select-layout", "even-horizontal"]);
+        let id = self.free.borrow_mut().pop().expect("a free pane");
         let fifo = self.folder.path().join(format!("written-{}", id.trim_start_matches('%')));
         let made = command("mkfifo").arg(&fifo).status().expect("mkfifo starts");
         assert!(made.success(), "mkfifo {}", fifo.display());

@@ -8,6 +8,7 @@ use hark_sdk::limits::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
 
 use crate::context::SecretSource;
 use crate::exit::{Done, Failure};
+use crate::output::note;
 use crate::text::visible;
 
 /// Whether somebody is there to be asked.
@@ -58,19 +59,31 @@ pub(crate) fn present(source: Option<&SecretSource>, account: &str) -> Done<Stri
 
 /// A password that is to be set: from `source`, or asked for twice.
 pub(crate) fn new(source: Option<&SecretSource>, account: &str, variables: &str) -> Done<String> {
-    let password = match source {
-        Some(source) => read(source)?,
-        None if is_interactive() => {
-            let password = ask(&format!("New password for {account}: "))?;
-            check_length(&password)?;
-            if ask("The same again: ")? != password {
-                return Err(Failure::usage("the two passwords are not the same; nothing was changed"));
-            }
-            password
+    match source {
+        Some(source) => {
+            let password = read(source)?;
+            check_length(&password).map(|()| password)
         }
-        None => return Err(Failure::usage(format!("there is no password to set: set {variables}"))),
-    };
-    check_length(&password).map(|()| password)
+        None if is_interactive() => ask_for_new(account),
+        None => Err(Failure::usage(format!("there is no password to set: set {variables}"))),
+    }
+}
+
+/// How often a person may mistype a new password.
+const TRIES_MAX: usize = 3;
+
+fn ask_for_new(account: &str) -> Done<String> {
+    let mut failure = Failure::usage("no password was chosen");
+    for _ in 0..TRIES_MAX {
+        let password = ask(&format!("New password for {account}: "))?;
+        failure = match check_length(&password) {
+            Err(failure) => failure,
+            Ok(()) if ask("The same again: ")? == password => return Ok(password),
+            Ok(()) => Failure::usage("the two passwords are not the same"),
+        };
+        note(failure.sentence().unwrap_or_default());
+    }
+    Err(failure)
 }
 
 fn check_length(password: &str) -> Done {

@@ -3,6 +3,7 @@
 mod command;
 mod entry;
 mod input;
+mod keys;
 mod model;
 mod plain;
 mod screen;

@@ -4,15 +4,16 @@ use std::io::{self, Stdout};
 use std::panic;
 use std::time::{Duration, Instant};
 
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event};
 use crossterm::execute;
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode, size};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use ratatui::backend::CrosstermBackend;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::chat::entry::Entry;
 use crate::chat::input::{Action, Editor, Typist};
+use crate::chat::keys::Keys;
 use crate::chat::session::{Happening, Session, Shown};
 use crate::chat::view::View;
 use crate::exit::{Done, Failure};
@@ -33,8 +34,7 @@ enum Wake {
 /// A terminal with a conversation in it.
 pub(super) struct Screen {
     view: View<CrosstermBackend<Stdout>>,
-    /// `None` while something else reads from the terminal.
-    events: Option<EventStream>,
+    keys: Keys,
     editor: Editor,
     typist: Typist,
     size: (u16, u16),
@@ -55,7 +55,7 @@ impl Screen {
         let view = View::new(CrosstermBackend::new(io::stdout()), Colours::of_stdout())?;
         Ok(Screen {
             view,
-            events: Some(EventStream::new()),
+            keys: Keys::listen(),
             editor: Editor::default(),
             typist: Typist::default(),
             size: size()?,
@@ -77,7 +77,7 @@ impl Screen {
             let wake = tokio::select! {
                 biased;
                 () = signals.next() => Wake::Signal,
-                event = next(&mut self.events) => Wake::Terminal(event),
+                event = self.keys.next() => Wake::Terminal(event),
                 happening = session.next() => Wake::Session(happening),
                 _ = tick.tick() => Wake::Tick,
             };
@@ -93,7 +93,6 @@ impl Screen {
                 Wake::Tick => {}
             }
         };
-        self.events = None;
         // A terminal that is gone has nothing to be put in order.
         let _ = self.view.finish();
         done
@@ -130,22 +129,14 @@ impl Screen {
             }
         }
         let status = session.status(Instant::now());
-        if self.size != size()? {
-            self.on_resize(&status)?;
+        let size = size()?;
+        if self.size != size {
+            self.size = size;
+            self.view.redraw(&status, &self.editor)?;
         }
         self.view.insert(&entries)?;
         self.view.draw(&status, &self.editor)?;
         Ok(end)
-    }
-
-    /// Draws everything anew. That asks the terminal where its cursor is, and the answer must not be read by the
-    /// stream of events, which waits for input on a thread of its own.
-    fn on_resize(&mut self, status: &str) -> io::Result<()> {
-        self.events = None;
-        self.size = size()?;
-        let drawn = self.view.redraw(status, &self.editor);
-        self.events = Some(EventStream::new());
-        drawn
     }
 }
 
@@ -158,13 +149,6 @@ fn take_batch(session: &mut Session, first: Happening, shown: &mut Vec<Shown>) {
             Some(happening) => session.take(happening, now, shown),
             None => return,
         }
-    }
-}
-
-async fn next(events: &mut Option<EventStream>) -> Option<io::Result<Event>> {
-    match events {
-        Some(events) => events.next().await,
-        None => std::future::pending().await,
     }
 }
 

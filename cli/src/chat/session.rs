@@ -46,6 +46,10 @@ struct Place {
     events: Events,
     /// The oldest event that was shown.
     oldest: Option<Seq>,
+    /// How far the room was received.
+    received: Seq,
+    /// The newest of one's own messages there; it is still to be received where that is greater.
+    stored: Seq,
 }
 
 /// Something that happened, to be given back to [`Session::take`].
@@ -152,6 +156,9 @@ impl Session {
         match item {
             Some(RoomEvent::Event(event)) => self.on_event(&event, now, shown),
             Some(RoomEvent::Gap(gap)) => {
+                if let Some(place) = &mut self.place {
+                    place.received = gap.to;
+                }
                 let room = self.room_name();
                 for entry in self.model.on(Input::Gap(gap), now) {
                     shown.push(Shown::Gap(room.clone(), gap, entry));
@@ -173,6 +180,7 @@ impl Session {
         let record = Record::new(&self.room_name(), event);
         if let Some(place) = &mut self.place {
             place.oldest.get_or_insert(event.seq);
+            place.received = event.seq;
         }
         let mut entries = self.model.on(Input::Event(record.clone()), now);
         if let Some(own) = entries.pop() {
@@ -220,7 +228,12 @@ impl Session {
 
     fn on_report(&mut self, report: Report, now: Instant, shown: &mut Vec<Shown>) {
         match report {
-            Report::Sent(number, Ok(_)) => self.tell(Input::Stored { number }, now, shown),
+            Report::Sent(number, Ok(sent)) => {
+                if let Some(place) = self.place.as_mut().filter(|place| place.room.id() == sent.room) {
+                    place.stored = place.stored.max(sent.seq);
+                }
+                self.tell(Input::Stored { number }, now, shown);
+            }
             Report::Sent(number, Err(error)) => {
                 let doubt = if error.kind().is_definite() { Doubt::None } else { Doubt::MayBeStored };
                 let failure = Failure::from(error);
@@ -250,7 +263,7 @@ impl Session {
     fn arrived(&mut self, arrival: Arrival, now: Instant, shown: &mut Vec<Shown>) {
         let Arrival { room, events, info, people } = arrival;
         let entered = Input::Entered { room: room.name().to_string(), topic: info.topic.to_string(), people };
-        self.place = Some(Place { room, events, oldest: None });
+        self.place = Some(Place { room, events, oldest: None, received: Seq::ZERO, stored: Seq::ZERO });
         self.tell(entered, now, shown);
     }
 
@@ -380,9 +393,10 @@ impl Session {
         self.model.status(now)
     }
 
-    /// Whether something is still on its way.
+    /// Whether something is still on its way, there or back.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.work.is_empty() || !self.held.is_empty()
+        let is_owed = self.place.as_ref().is_some_and(|place| place.received < place.stored);
+        is_owed || !self.work.is_empty() || !self.held.is_empty()
     }
 
     /// The first thing that was not done, if there was one: for a script, which reads no entries.

@@ -1,6 +1,8 @@
 //! The terminal: entries above, a status line and the line being typed below. Entries go into the terminal's own
 //! scrollback, so that the conversation stays when the program has ended.
 
+use std::collections::VecDeque;
+
 use ratatui::backend::{Backend, ClearType};
 use ratatui::layout::{Constraint, Layout, Position};
 use ratatui::style::{Modifier, Style};
@@ -17,7 +19,12 @@ use crate::text::{shorten, width};
 pub(crate) struct View<B: Backend> {
     terminal: Terminal<B>,
     colours: Colours,
+    /// What was inserted last, at most as much as a screen can show.
+    recent: VecDeque<Entry>,
 }
+
+/// Entries that are kept for a screen that has to be filled anew.
+const RECENT_MAX: usize = 200;
 
 /// The status line and the line being typed.
 const ROWS: u16 = 2;
@@ -32,11 +39,17 @@ impl<B: Backend> View<B> {
     /// Takes the rows below the cursor. Asks the terminal where that is, so nobody else may be reading from it.
     pub(crate) fn new(backend: B, colours: Colours) -> Result<View<B>, B::Error> {
         let options = TerminalOptions { viewport: Viewport::Inline(ROWS) };
-        Ok(View { terminal: Terminal::with_options(backend, options)?, colours })
+        Ok(View { terminal: Terminal::with_options(backend, options)?, colours, recent: VecDeque::new() })
     }
 
     /// Adds entries above.
     pub(crate) fn insert(&mut self, entries: &[Entry]) -> Result<(), B::Error> {
+        self.recent.extend(entries.iter().cloned());
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT_MAX));
+        self.print(entries)
+    }
+
+    fn print(&mut self, entries: &[Entry]) -> Result<(), B::Error> {
         let columns = usize::from(self.terminal.get_frame().area().width).max(1);
         let rows: Vec<Line<'static>> =
             entries.iter().flat_map(|entry| entry.rows(columns, self.colours)).collect();
@@ -74,9 +87,19 @@ impl<B: Backend> View<B> {
         Ok(())
     }
 
-    /// Draws everything below anew, whatever stands there.
+    /// Draws everything below anew, whatever stands there, and takes in that the terminal has another size.
     pub(crate) fn redraw(&mut self, status: &str, editor: &Editor) -> Result<(), B::Error> {
-        self.terminal.clear()?;
+        let (columns, size) = (self.terminal.get_frame().area().width, self.terminal.size()?);
+        if size.width < columns {
+            // A narrower terminal is cleared, because nobody knows where it broke its lines.
+            self.terminal.autoresize()?;
+            let recent: Vec<Entry> = self.recent.iter().cloned().collect();
+            let shown = recent.len().saturating_sub(usize::from(size.height));
+            self.print(&recent[shown..])?;
+        } else {
+            self.terminal.autoresize()?;
+            self.terminal.clear()?;
+        }
         self.draw(status, editor)
     }
 
@@ -165,6 +188,33 @@ mod tests {
             view.draw("tea · 2 of 3 here", &typed("日本語 and more")).unwrap();
             view.finish().unwrap();
         }
+    }
+
+    #[test]
+    fn a_narrower_terminal_shows_the_conversation_again() {
+        let mut view = view(40, 6);
+        view.insert(&[message(1), message(2)]).unwrap();
+        view.draw("tea", &typed("draft")).unwrap();
+        view.terminal.backend_mut().resize(30, 6);
+        view.redraw("tea", &typed("draft")).unwrap();
+        view.terminal.backend().assert_buffer_lines([
+            Line::raw(format!("{:30}", "12:03   bob: message 1")),
+            Line::raw(format!("{:30}", "12:03   bob: message 2")),
+            Line::styled(format!("{:30}", " tea"), Style::new().add_modifier(Modifier::REVERSED)),
+            Line::raw(format!("{:30}", "> draft")),
+            Line::raw(" ".repeat(30)),
+            Line::raw(" ".repeat(30)),
+        ]);
+    }
+
+    #[test]
+    fn drawing_anew_changes_nothing_that_was_right() {
+        let mut view = view(24, 6);
+        view.insert(&[message(1)]).unwrap();
+        view.draw("tea", &typed("draft")).unwrap();
+        let before = view.terminal.backend().buffer().clone();
+        view.redraw("tea", &typed("draft")).unwrap();
+        assert_eq!(*view.terminal.backend().buffer(), before);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod chat;
 mod e2e;
+mod embedding;
 mod examples;
 mod tidy;
 mod walkthrough;

@@ -223,7 +223,7 @@ async fn an_account_that_fails_too_often_has_to_wait_and_others_need_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_wrong_passwords_does_not_shut_out_a_good_one() {
-    let rig = Rig::start().await;
+    let rig = Rig::with(|limits| limits.auth_timeout_ms = 60_000).await;
     let token = rig.device_token("ann");
     let mut flood = Vec::new();
     for _ in 0..150 {

@@ -144,7 +144,7 @@ async fn a_flood_of_frames_that_carry_nothing_ends_the_connection() {
         let mut peer = rig.login("ann").await;
         peer.try_send_bytes(&flood.repeat(5_000)).await;
         let said = frames(&peer.drain().await);
-        let code = said.iter().find_map(|frame| match frame {
+        let code = said.iter().rev().find_map(|frame| match frame {
             Frame::Error(error) => Some(error.code),
             _ => None,
         });

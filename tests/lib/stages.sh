@@ -24,9 +24,14 @@ stage() {
     return "$code"
 }
 
-# check TITLE COMMAND…: a stage that counts as one test.
+# check TITLE COMMAND…: a stage that counts as one test; returns whether it passed.
 check() {
-    if stage "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    if stage "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        return 1
+    fi
 }
 
 # suite TITLE COUNTER COMMAND…: a stage whose log COUNTER reads, adding what it finds to the totals.

@@ -224,14 +224,18 @@ Where the log was replaced while it was followed:
   {room, reset: {epoch, first, head}}
 
 Other commands:
-  send       {room, epoch, seq, time, client_id, duplicate} for each message, as do
-             create, join, leave, invite, kick, topic, role where an event came of it
-  rooms      {room, visibility, history, topic, members, role, epoch, first, head, time}
-  create, join, direct, topic ROOM     the same object, for the one room
+  send       {room, epoch, seq, time, client_id, duplicate} for each message, and so do
+             leave, invite, kick, role and `topic ROOM TEXT`
+  rooms      {room, visibility, history, topic, members, role, epoch, first, head, time},
+             and so do create, join, direct and `topic ROOM`
   members    {account, display_name, role, presence, joined}
-  whoami     {account, id, display_name, role, server, agent, profile}
+  whoami     {account, id, display_name, role, server, agent, profile}, and so do
+             register and login
+  logout     {account, server}
+  nick       {display_name}
   ping       {server, rtt_us}
-  admin user list   {account, id, display_name, role, disabled, created}
+  admin user {account, id, display_name, role, disabled, created} from list; the others
+             {account} and what they changed; passwd {account}
   decode     {offset, type, correlation, length, fields} or {offset, error}";
 
 #[cfg(test)]

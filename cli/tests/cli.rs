@@ -1,4 +1,5 @@
 //! `hark` as a process, as far as it needs no server: usage, help, exit codes, secrets and broken pipes.
+#![allow(clippy::unwrap_used, reason = "what can not be unwrapped here is a test that fails")]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -105,6 +105,8 @@ pub(crate) struct Person {
     pub(crate) display_name: String,
     /// Whether they are there.
     pub(crate) presence: PresenceState,
+    /// The seq of the event by which they became a member: what an older event says about them is over.
+    pub(crate) joined: u64,
 }
 
 /// The conversation as it stands.
@@ -248,17 +250,21 @@ impl Model {
                     name: record.sender.clone(),
                     display_name: String::new(),
                     presence: PresenceState::OFFLINE,
+                    joined: record.seq,
                 });
             }
-            (Some(Change::Kick(body)), _) => self.forget(body.name.as_str()),
-            (_, Kind::LEAVE) => self.forget(&record.sender.clone()),
+            (Some(Change::Kick(body)), _) => self.on_gone(body.name.as_str(), record.seq),
+            (_, Kind::LEAVE) => self.on_gone(&record.sender, record.seq),
             _ => {}
         }
     }
 
-    fn forget(&mut self, name: &str) {
-        self.people.remove(name);
-        self.typing.remove(name);
+    /// Somebody stopped being a member; unless that was before they became one again.
+    fn on_gone(&mut self, name: &str, seq: u64) {
+        if self.people.get(name).is_some_and(|person| person.joined < seq) {
+            self.people.remove(name);
+            self.typing.remove(name);
+        }
     }
 
     fn on_signal(&mut self, name: String, kind: SignalKind, now: Instant) {
@@ -381,7 +387,7 @@ mod tests {
     use crate::record::tests::{control, message};
 
     fn person(name: &str, presence: PresenceState) -> Person {
-        Person { name: name.into(), display_name: String::new(), presence }
+        Person { name: name.into(), display_name: String::new(), presence, joined: 1 }
     }
 
     /// The room `tea` with alice at this terminal, bob there, and carol away from it.
@@ -459,6 +465,23 @@ mod tests {
         assert_eq!(shown, ["12:00 * alice removed dave: noise"]);
         model.on(Input::Event(control(4, "bob", Kind::LEAVE, Change::Leave)), now);
         assert_eq!(model.status(now), "tea · 1 of 2 here");
+    }
+
+    #[test]
+    fn what_is_read_of_the_past_does_not_change_who_is_here() {
+        let (mut model, now) = tea();
+        let people = vec![Person { joined: 8, ..person("bob", PresenceState::ONLINE) }];
+        model.on(Input::Entered { room: "tea".into(), topic: String::new(), people }, now);
+        let join = |seq| {
+            Input::Event(control(seq, "bob", Kind::JOIN, Change::Join(JoinBody { role: RoomRole::MEMBER })))
+        };
+        let leave = |seq| Input::Event(control(seq, "bob", Kind::LEAVE, Change::Leave));
+        for replayed in [join(2), leave(7), join(8)] {
+            model.on(replayed, now);
+            assert_eq!(model.status(now), "tea · 1 of 1 here");
+        }
+        model.on(leave(9), now);
+        assert_eq!(model.status(now), "tea · 0 of 0 here");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) struct Session {
     work: FuturesUnordered<BoxFuture<'static, Report>>,
     /// Lines that were entered while a room was being entered: they are meant for that room.
     held: VecDeque<String>,
+    /// What was told about people meanwhile, of whom some may be in that room.
+    early: VecDeque<Input>,
     is_entering: bool,
     next_number: u64,
     latest: u64,
@@ -51,6 +53,9 @@ struct Place {
     /// The newest of one's own messages there; it is still to be received where that is greater.
     stored: Seq,
 }
+
+/// What is remembered about people while a room is being entered; more comes only where that takes very long.
+const EARLY_MAX: usize = 256;
 
 /// Something that happened, to be given back to [`Session::take`].
 pub(crate) enum Happening {
@@ -102,13 +107,16 @@ impl Session {
         latest: u16,
         zone: TimeZone,
     ) -> Done<(Session, Vec<Shown>)> {
+        // Before anything is asked, so that nobody comes or goes unseen between the question and the answer.
+        let client_events = client.events();
         let arrival = arrive(client.room(room).await?, Start::Latest(u64::from(latest))).await?;
         let mut session = Session {
-            client_events: client.events(),
+            client_events,
             model: Model::new(client.account().name.as_str(), zone),
             place: None,
             work: FuturesUnordered::new(),
             held: VecDeque::new(),
+            early: VecDeque::new(),
             is_entering: false,
             next_number: 1,
             latest: u64::from(latest),
@@ -223,6 +231,12 @@ impl Session {
             ClientEvent::Closed { .. } => return shown.push(Shown::End(Err(ended(&self.client)))),
             _ => return,
         };
+        if self.is_entering && matches!(input, Input::Presence { .. } | Input::Profile { .. }) {
+            if self.early.len() == EARLY_MAX {
+                self.early.pop_front();
+            }
+            self.early.push_back(input.clone());
+        }
         self.tell(input, now, shown);
     }
 
@@ -246,6 +260,7 @@ impl Session {
                 self.release(now, shown);
             }
             Report::Entered(Err(failure)) => {
+                self.early.clear();
                 self.refused(failure, shown);
                 self.release(now, shown);
             }
@@ -265,6 +280,9 @@ impl Session {
         let entered = Input::Entered { room: room.name().to_string(), topic: info.topic.to_string(), people };
         self.place = Some(Place { room, events, oldest: None, received: Seq::ZERO, stored: Seq::ZERO });
         self.tell(entered, now, shown);
+        for input in std::mem::take(&mut self.early) {
+            self.tell(input, now, shown);
+        }
     }
 
     /// Enters the lines that waited for a room.
@@ -446,6 +464,7 @@ async fn arrive(room: Room, start: Start) -> Done<Arrival> {
         name: member.name.to_string(),
         display_name: member.display_name.to_string(),
         presence: member.presence,
+        joined: member.joined.0,
     });
     Ok(Arrival { people: people.collect(), events, info, room })
 }

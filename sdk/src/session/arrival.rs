@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hark_protocol::{Correlation, DecodeError, EncodedFrame, ErrorCode, Frame, LimitId, Line, Pong, Scope};
+use hark_protocol::{Correlation, DecodeError, EncodedFrame, ErrorCode, Frame, Pong, Scope};
 
 use crate::error::{ConnectErrorKind, Refusal};
 use crate::session::requests::Flight;
@@ -140,27 +140,16 @@ impl Session {
         if !matches!(self.state, State::Hello { .. } | State::Authenticating { .. } | State::Ready { .. }) {
             return;
         }
-        if let DecodeError::UnknownType(_) = error {
-            let told = error_frame(ErrorCode::UNKNOWN_TYPE, &error.to_string());
-            return out.push(Effect::Send(EncodedFrame::new(correlation, &told)));
-        }
         // A read that can not be understood fails by itself; to break off would only repeat it.
         if self.requests.fail_read(correlation, &error.to_string(), out) {
             return;
         }
-        self.break_off(error.to_string(), ErrorCode::MALFORMED, now, out);
-    }
-}
-
-pub(super) fn error_frame(code: ErrorCode, text: &str) -> hark_protocol::Error {
-    hark_protocol::Error {
-        code,
-        scope: code.scope(),
-        retryable: false,
-        resume_allowed: false,
-        retry_after_ms: 0,
-        limit: LimitId(0),
-        limit_value: 0,
-        text: Line::lossy(text),
+        let code = match error {
+            // Critical, and not to be passed over: what it says may change what everything behind it means.
+            DecodeError::UnknownType(_) => ErrorCode::UNKNOWN_TYPE,
+            DecodeError::UnknownCriticalExtension(_) => ErrorCode::UNSUPPORTED,
+            _ => ErrorCode::MALFORMED,
+        };
+        self.break_off(error.to_string(), code, now, out);
     }
 }

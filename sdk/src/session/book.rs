@@ -233,7 +233,17 @@ impl Book {
     ) -> Result<(), Violation> {
         let Some(subscription) = self.rooms.get_mut(&room) else { return Ok(()) };
         match verdict.verdict {
-            Verdict::EXACT | Verdict::GAP => subscription.on_begun(verdict, flow, out),
+            Verdict::EXACT | Verdict::GAP => {
+                subscription.on_begun(verdict, flow, out)?;
+                // A durable cursor is to learn of what was taken while there was no connection.
+                let taken = subscription.unacknowledged();
+                if taken > 0 {
+                    self.ripe.insert(room);
+                    self.ripe_events += taken;
+                    self.ack_due.get_or_insert(now + ACK_DELAY);
+                }
+                Ok(())
+            }
             Verdict::RESET => {
                 if let Some(mut subscription) = self.remove(room) {
                     subscription.answer(verdict.clone(), out);

@@ -1,5 +1,6 @@
 //! How much may be on its way at once: the server's limits and the client's own.
 
+use hark_protocol::limits::{BODY_OVERHEAD_BYTES, FRAME_BYTES_DEFAULT};
 use hark_protocol::{Frame, LimitId, Welcome};
 
 use crate::session::Failure;
@@ -43,6 +44,8 @@ impl Flow {
             let theirs = welcome.limit(id).and_then(|value| usize::try_from(value).ok());
             theirs.unwrap_or(own).clamp(1, own.max(1))
         };
+        let frame_bytes = welcome.limit(LimitId::FRAME_BYTES).unwrap_or(u64::from(FRAME_BYTES_DEFAULT));
+        let frame_body_bytes = frame_bytes.saturating_sub(u64::from(BODY_OVERHEAD_BYTES));
         let requests_max = at_most(LimitId::REQUESTS_IN_FLIGHT, REQUESTS_MAX + 1).saturating_sub(1).max(1);
         Flow {
             requests_max,
@@ -52,7 +55,7 @@ impl Flow {
                 .clamp(1, window),
             connection_window: welcome.limit(LimitId::CONNECTION_WINDOW).unwrap_or(u64::MAX).max(1),
             subscribe_rooms_max: at_most(LimitId::SUBSCRIBE_ROOMS, own.subscribe_rooms_max),
-            body_bytes_max: welcome.limit(LimitId::BODY_BYTES).unwrap_or(u64::MAX),
+            body_bytes_max: welcome.limit(LimitId::BODY_BYTES).unwrap_or(u64::MAX).min(frame_body_bytes),
             ..own
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hark_protocol::{Auth, Authenticated, EncodedFrame, ErrorCode, VERSION, Welcome};
 
 use crate::credentials::Credentials;
-use crate::error::ConnectErrorKind;
+use crate::error::{ConnectErrorKind, Refusal};
 use crate::probe::connect_kind;
 use crate::session::flow::Flow;
 use crate::session::heartbeat::Heartbeat;
@@ -37,6 +37,12 @@ impl Session {
         self.server = Some(ServerInfo::new(welcome));
         self.state = State::Authenticating { deadline };
         let (method, secret, device_label) = self.config.credentials.auth();
+        if !welcome.auth_methods.contains(&method) {
+            let text = format!("the server takes no login by {method}");
+            let refusal = Refusal { text, ..Refusal::code(ErrorCode::UNSUPPORTED) };
+            self.tell_and_close(ErrorCode(0), out);
+            return self.lose(Reason::Connect(ConnectErrorKind::Refusal(refusal)), now, out);
+        }
         let name = self.config.credentials.name().clone();
         let auth = Auth { method, name, secret, device_label, presence: self.config.presence };
         let correlation = self.requests.open(Flight::Handshake);

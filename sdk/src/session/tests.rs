@@ -5,11 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use hark_protocol::limits::Limit;
 use hark_protocol::{
-    AccountName, AccountRole, Authenticated, Correlation, DeviceId, Frame, FrameType, LimitId, Line, List,
-    PresenceMode, RawFrame, Secret, Welcome,
+    AccountName, AccountRole, AuthMethod, Authenticated, Correlation, DeviceId, Frame, FrameType, LimitId,
+    Line, List, PresenceMode, RawFrame, Secret, Welcome,
 };
 
-use super::arrival::error_frame;
 use super::*;
 
 mod matrix;
@@ -37,7 +36,7 @@ fn welcome(version: u8) -> Frame {
         version,
         capabilities: List::default(),
         limits: List::truncated(limits.map(|(id, value)| Limit { id, value }).to_vec()),
-        auth_methods: List::default(),
+        auth_methods: List::truncated(vec![AuthMethod::PASSWORD]),
         registration: false,
         agent: Line::default(),
     })
@@ -68,8 +67,16 @@ fn strange(frame_type: u16, correlation: u32) -> RawFrame {
 }
 
 fn error(code: ErrorCode, retry_after_ms: u32) -> Frame {
-    let error = error_frame(code, "");
-    Frame::Error(hark_protocol::Error { retryable: code.is_retryable(), retry_after_ms, ..error })
+    Frame::Error(hark_protocol::Error {
+        code,
+        scope: code.scope(),
+        retryable: code.is_retryable(),
+        resume_allowed: false,
+        retry_after_ms,
+        limit: LimitId(0),
+        limit_value: 0,
+        text: Line::default(),
+    })
 }
 
 /// The header and the payload of a frame that the session sent.

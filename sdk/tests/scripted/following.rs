@@ -230,7 +230,7 @@ async fn the_server_ends_a_subscription_with_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_ignorable_frames_are_passed_over_and_unknown_critical_ones_answered() {
+async fn unknown_ignorable_frames_are_passed_over_and_unknown_critical_ones_end_the_connection() {
     let (mut server, builder) = Server::new();
     let (client, room, mut peer) = in_room(&mut server, builder).await;
     let (mut events, _) = follow(&room, &mut peer, Start::Now, exact(1, 0)).await;
@@ -245,10 +245,6 @@ async fn unknown_ignorable_frames_are_passed_over_and_unknown_critical_ones_answ
         bytes
     };
     peer.send_raw(&strange(0xc123, 0)).await;
-    peer.send_raw(&strange(0x0177, 99)).await;
-    let (correlation, frame) = peer.recv().await;
-    assert_eq!(correlation, Correlation(99));
-    assert!(matches!(frame, Frame::Error(error) if error.code == ErrorCode::UNKNOWN_TYPE));
     let name = AccountName::parse("bob").unwrap();
     peer.send(Correlation::NONE, Presence { account: AccountId(2), name, state: PresenceState(77) }).await;
     let presence = within(60, futures_util::StreamExt::next(&mut watching)).await.unwrap();
@@ -258,6 +254,10 @@ async fn unknown_ignorable_frames_are_passed_over_and_unknown_critical_ones_answ
     );
     peer.send(Correlation::NONE, event(1)).await;
     assert_eq!(next_seq(&mut events).await, 1);
+    peer.send_raw(&strange(0x0177, 99)).await;
+    let said = peer.rest().await;
+    assert!(matches!(&said[..], [Frame::Close(close)] if close.code == ErrorCode::UNKNOWN_TYPE), "{said:?}");
+    server.login().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -350,4 +350,44 @@ async fn an_answer_that_can_not_be_read_fails_its_request_only() {
     peer.send_raw(&bytes).await;
     assert_eq!(reading.await.unwrap().unwrap_err().kind(), &hark_sdk::HistoryErrorKind::Protocol);
     assert_eq!(client.state(), hark_sdk::ClientState::Connected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_nobody_waits_for_any_more_is_ended() {
+    let (mut server, builder) = Server::new();
+    let (_client, room, mut peer) = in_room(&mut server, builder).await;
+    let asking = tokio::spawn({
+        let room = room.clone();
+        async move { room.events(Start::Now).await }
+    });
+    let (correlation, _) = peer.subscribe().await;
+    asking.abort();
+    let (other, frame) = peer.recv().await;
+    assert!(matches!(frame, Frame::Unsubscribe(unsubscribe) if unsubscribe.rooms[..] == [ROOM]));
+    // The answer that comes too late is the answer to nobody, and so are the events behind it.
+    peer.send(correlation, exact(1, 1)).await;
+    peer.send(Correlation::NONE, event(1)).await;
+    peer.send(other, Ok {}).await;
+    let (mut events, _) = follow(&room, &mut peer, Start::Beginning, exact(1, 1)).await;
+    peer.send(Correlation::NONE, event(1)).await;
+    assert_eq!(next_seq(&mut events).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_durable_cursor_moves_over_what_was_taken_before_the_connection_was_lost() {
+    let (mut server, builder) = Server::new();
+    let (_client, room, mut peer) = in_room(&mut server, builder).await;
+    let (mut events, _) = follow(&room, &mut peer, Start::Cursor, exact(1, 2)).await;
+    for seq in [1, 2] {
+        peer.send(Correlation::NONE, event(seq)).await;
+    }
+    assert_eq!((next_seq(&mut events).await, next_seq(&mut events).await), (1, 2));
+    drop(peer);
+    let mut peer = server.login().await;
+    let (correlation, item) = peer.subscribe().await;
+    assert_eq!((item.from, item.seq, item.mode), (From::POSITION, Seq(2), SubscriptionMode::DURABLE));
+    peer.send(correlation, exact(3, 2)).await;
+    events.done();
+    let (_, frame) = peer.recv().await;
+    assert_eq!(frame, Frame::Ack(Ack { room: ROOM, epoch: EPOCH, seq: Seq(2) }));
 }

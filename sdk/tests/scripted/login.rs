@@ -46,6 +46,19 @@ async fn a_version_out_of_range_is_refused_without_a_secret() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_method_that_the_server_does_not_list_is_not_used() {
+    let (mut server, builder) = Server::new();
+    let connecting = tokio::spawn(builder.connect());
+    let mut peer = server.accept().await;
+    let (correlation, _) = peer.recv().await;
+    let auth_methods = List::truncated(vec![AuthMethod::DEVICE_TOKEN]);
+    peer.send(correlation, Welcome { auth_methods, ..server.welcome() }).await;
+    let refused = connecting.await.unwrap().unwrap_err();
+    assert!(matches!(refused.kind(), ConnectErrorKind::Refusal(refusal) if !refusal.retryable));
+    assert!(matches!(&peer.rest().await[..], [Frame::Close(_)]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wrong_password_is_one_attempt() {
     for code in [ErrorCode::AUTH_FAILED, ErrorCode::ACCOUNT_DISABLED] {
         let (mut server, builder) = Server::new();

@@ -153,7 +153,7 @@ impl Server {
             limits: List::truncated(
                 self.limits.iter().map(|(id, value)| Limit { id: *id, value: *value }).collect(),
             ),
-            auth_methods: List::truncated(vec![AuthMethod::PASSWORD]),
+            auth_methods: List::truncated(vec![AuthMethod::PASSWORD, AuthMethod::DEVICE_TOKEN]),
             registration: true,
             agent: Line::lossy("script/1"),
         }

@@ -1,5 +1,7 @@
 //! A whole node over stores in memory, spoken to over real sockets in frames made by hand.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 mod rig;
 mod tls;
 mod hello;

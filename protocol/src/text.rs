@@ -80,6 +80,12 @@ impl RoomName {
         (first != second).then(|| RoomName(format!("@{first}+{second}").into()))
     }
 
+    /// Whether this is the name of a direct room of that account.
+    pub fn is_of(&self, account: &AccountName) -> bool {
+        let pair = self.0.strip_prefix('@').and_then(|pair| pair.split_once('+'));
+        pair.is_some_and(|(first, second)| [first, second].contains(&account.as_str()))
+    }
+
     /// Whether this is the name of a direct room.
     pub fn is_direct(&self) -> bool {
         self.0.starts_with('@')

@@ -11,6 +11,8 @@ use crate::ports::Cursor;
 #[derive(Debug, Default)]
 pub struct CursorBook {
     moved: BTreeMap<(DeviceId, RoomId), Cursor>,
+    /// What is being saved, and may not have been yet.
+    saving: BTreeMap<(DeviceId, RoomId), Cursor>,
 }
 
 impl CursorBook {
@@ -22,34 +24,40 @@ impl CursorBook {
         }
     }
 
-    /// The cursor that waits to be flushed.
+    /// The cursor that the store may not have yet.
     pub fn get(&self, device: DeviceId, room: RoomId) -> Option<Cursor> {
-        self.moved.get(&(device, room)).copied()
+        let key = (device, room);
+        self.moved.get(&key).or_else(|| self.saving.get(&key)).copied()
     }
 
-    /// Everything that has moved, to be saved. If saving fails, [`CursorBook::put_back`] it.
+    /// Everything that has moved, to be saved; then say so with [`CursorBook::saved`]. Until then, taking again
+    /// gives nothing.
     pub fn take(&mut self) -> Vec<(DeviceId, RoomId, Cursor)> {
-        std::mem::take(&mut self.moved)
-            .into_iter()
-            .map(|((device, room), cursor)| (device, room, cursor))
-            .collect()
+        if !self.saving.is_empty() {
+            return Vec::new();
+        }
+        self.saving = std::mem::take(&mut self.moved);
+        self.saving.iter().map(|((device, room), cursor)| (*device, *room, *cursor)).collect()
     }
 
-    /// Puts back what could not be saved; what has moved on meanwhile stays where it is.
-    pub fn put_back(&mut self, cursors: Vec<(DeviceId, RoomId, Cursor)>) {
-        for (device, room, cursor) in cursors {
-            self.moved.entry((device, room)).or_insert(cursor);
+    /// Notes whether what was taken is saved. What is not will be taken again, unless it has moved on meanwhile.
+    pub fn saved(&mut self, is_saved: bool) {
+        for (key, cursor) in std::mem::take(&mut self.saving) {
+            if !is_saved {
+                self.moved.entry(key).or_insert(cursor);
+            }
         }
     }
 
     /// Forgets a device.
     pub fn forget(&mut self, device: DeviceId) {
         self.moved.retain(|(of, _), _| *of != device);
+        self.saving.retain(|(of, _), _| *of != device);
     }
 
     /// Whether there is nothing to flush.
     pub fn is_empty(&self) -> bool {
-        self.moved.is_empty()
+        self.moved.is_empty() && self.saving.is_empty()
     }
 }
 
@@ -78,12 +86,25 @@ mod tests {
         let mut book = CursorBook::default();
         book.move_to(KEY.0, KEY.1, cursor(1, 5));
         let taken = book.take();
-        assert!(book.is_empty());
-        book.put_back(taken.clone());
+        assert_eq!(taken.len(), 1);
+        assert_eq!(book.get(KEY.0, KEY.1), Some(cursor(1, 5)), "it may not be in the store yet");
+        assert_eq!(book.take(), []);
+        book.saved(false);
         assert_eq!(book.take(), taken);
         book.move_to(KEY.0, KEY.1, cursor(1, 9));
-        book.put_back(taken);
+        book.saved(false);
         assert_eq!(book.get(KEY.0, KEY.1), Some(cursor(1, 9)));
+        book.take();
+        book.saved(true);
+        assert!(book.is_empty());
+    }
+
+    #[test]
+    fn a_forgotten_device_is_forgotten() {
+        let mut book = CursorBook::default();
+        book.move_to(KEY.0, KEY.1, cursor(1, 5));
+        book.take();
+        book.move_to(KEY.0, KEY.1, cursor(1, 6));
         book.forget(KEY.0);
         assert!(book.is_empty());
     }

@@ -48,6 +48,11 @@ impl Outstanding {
         self.by_correlation.contains_key(&correlation)
     }
 
+    /// Whether nobody wants the answer any more.
+    pub fn is_cancelled(&self, correlation: Correlation) -> bool {
+        self.by_correlation.get(&correlation).is_some_and(|entry| entry.is_cancelled)
+    }
+
     /// How many have no answer.
     pub fn len(&self) -> usize {
         self.by_correlation.len()

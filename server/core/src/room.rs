@@ -61,13 +61,6 @@ pub enum Ask {
     Refused(Refusal),
 }
 
-impl Ask {
-    /// Whether carrying it out adds a control event, against which everything behind it has to be judged.
-    pub fn is_control(&self) -> bool {
-        !matches!(self, Ask::Publish { .. } | Ask::Refused(_))
-    }
-}
-
 /// What one account can read of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
@@ -354,9 +347,10 @@ impl Room {
         }
     }
 
-    /// Lets go of the tail: readers go to the store.
-    pub fn clear_tail(&mut self) {
-        self.tail.clear();
+    /// Lets go of the oldest events of the tail, until it holds no more than `bytes_max`: their readers go to
+    /// the store.
+    pub fn shrink_tail(&mut self, bytes_max: usize) {
+        self.tail.shrink(bytes_max);
     }
 
     /// When the newest event was stored.

@@ -156,6 +156,11 @@ impl Session {
         matches!(self.state, State::Active { .. })
     }
 
+    /// Whether the request with that correlation was cancelled before it was answered.
+    pub fn is_cancelled(&self, correlation: Correlation) -> bool {
+        self.outstanding.is_cancelled(correlation)
+    }
+
     /// Whether every request has its answer and every PING its PONG.
     pub fn is_settled(&self) -> bool {
         self.outstanding.is_empty() && self.barriers.is_empty()

@@ -57,8 +57,14 @@ impl Tail {
         }
     }
 
-    /// Lets go of everything: readers go to the store.
-    pub fn clear(&mut self) {
+    /// Lets go of the oldest events until at most `bytes_max` are kept.
+    pub fn shrink(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max {
+            self.drop_oldest();
+        }
+    }
+
+    fn clear(&mut self) {
         self.events.clear();
         self.bytes = 0;
     }

@@ -84,6 +84,8 @@ impl std::fmt::Debug for SharedEntropy {
 struct AccountEntry {
     links: HashMap<ConnectionId, Arc<Link>>,
     publishes: Bucket,
+    /// Disabled by this process: a login that was being decided at that moment finds it here.
+    is_disabled: bool,
 }
 
 /// What a hub is made of.
@@ -174,17 +176,14 @@ impl Hub {
                 return false;
             }
             if is_short {
-                let before = entry.change(|room| {
-                    let bytes = room.tail().bytes();
-                    room.clear_tail();
-                    bytes
-                });
-                self.tails.note(-before.cast_signed());
+                self.tails.note(-entry.shrink_tail(TailBudget::BYTES_SCARCE));
             }
             true
         });
         let now_ns = self.now_ns();
-        self.accounts.lock().retain(|_, entry| !entry.links.is_empty() || !entry.publishes.is_idle(now_ns));
+        self.accounts.lock().retain(|_, entry| {
+            entry.is_disabled || !entry.links.is_empty() || !entry.publishes.is_idle(now_ns)
+        });
         self.logins.sweep(now_ns);
     }
 
@@ -195,14 +194,37 @@ impl Hub {
         connection: ConnectionId,
         link: &Arc<Link>,
     ) -> Result<(), Refusal> {
-        let max = self.limits().connections_per_account_max;
         let mut accounts = self.accounts.lock();
         let entry = accounts.entry(account).or_default();
-        if entry.links.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
-            return Err(Refusal::Limit { limit: LimitId::CONNECTIONS_PER_ACCOUNT, value: max.into() });
+        if entry.is_disabled {
+            return Err(Refusal::AuthFailed);
         }
+        self.has_place_in(entry)?;
         entry.links.insert(connection, Arc::clone(link));
         Ok(())
+    }
+
+    /// Whether the account may have another connection now.
+    pub(crate) fn has_place(&self, account: AccountId) -> Result<(), Refusal> {
+        self.accounts.lock().get(&account).map_or(Ok(()), |entry| self.has_place_in(entry))
+    }
+
+    fn has_place_in(&self, entry: &AccountEntry) -> Result<(), Refusal> {
+        let max = self.limits().connections_per_account_max;
+        match entry.links.len() < usize::try_from(max).unwrap_or(usize::MAX) {
+            true => Ok(()),
+            false => Err(Refusal::Limit { limit: LimitId::CONNECTIONS_PER_ACCOUNT, value: max.into() }),
+        }
+    }
+
+    /// Shuts an account out, with whatever connections it has, or lets it in again.
+    pub(crate) fn set_disabled(&self, account: AccountId, is_disabled: bool) {
+        let mut accounts = self.accounts.lock();
+        let entry = accounts.entry(account).or_default();
+        entry.is_disabled = is_disabled;
+        if is_disabled {
+            entry.links.values().for_each(|link| link.order(Order::Disabled));
+        }
     }
 
     /// Notes that a connection of an account is gone.
@@ -230,23 +252,14 @@ impl Hub {
         wait.map(Duration::from_nanos).map_err(Duration::from_nanos)
     }
 
-    /// Gives an order to every connection of an account.
-    pub(crate) fn order_account(&self, account: AccountId, order: &Order) {
-        if let Some(entry) = self.accounts.lock().get(&account) {
-            entry.links.values().for_each(|link| link.order(order.clone()));
-        }
-    }
-
     /// Saves the cursors that have moved.
     pub(crate) async fn flush_cursors(&self) {
         let moved = self.cursors.lock().take();
         if moved.is_empty() {
             return;
         }
-        let saving = moved.clone();
-        if self.storage.cursors(move |store| store.save_cursors(&saving)).await.is_err() {
-            self.cursors.lock().put_back(moved);
-        }
+        let saved = self.storage.cursors(move |store| store.save_cursors(&moved)).await;
+        self.cursors.lock().saved(saved.is_ok());
     }
 
     /// The cursor of a device in a room: what waits to be saved, or else what is.

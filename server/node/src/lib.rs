@@ -8,6 +8,7 @@ mod link;
 mod hub;
 mod room_entry;
 mod writer;
+mod scribe;
 mod tails;
 mod identity;
 mod logins;

@@ -9,15 +9,14 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use hark_core::Refusal;
 use hark_core::delivery::Fetch;
-use hark_core::ports::{Cursor, Outcome, RequestHash, Stored};
-use hark_core::room::Ask;
+use hark_core::ports::{Cursor, Position, Stored};
 use hark_protocol::{
-    AccountId, AccountName, AccountRole, Authenticated, ClientId, Correlation, DeviceId, EncodedFrame, Frame,
+    AccountId, AccountName, AccountRole, Authenticated, Correlation, DeviceId, EncodedFrame, Frame,
     PresenceMode, RoomId, SubscribeItem,
 };
 use parking_lot::Mutex;
 
-use crate::room_entry::RoomEntry;
+use crate::room_entry::{FollowKey, RoomEntry};
 use crate::writer::Job;
 
 /// Signals and presences that may wait; more are dropped, as their nature allows.
@@ -28,7 +27,7 @@ const WHISPERS_MAX: usize = 256;
 pub(crate) struct Inbox {
     /// Rooms that may have news.
     pub(crate) hints: Vec<RoomId>,
-    /// What came of its requests; never more than it may have in flight.
+    /// What came of its requests and reads; never more than it may have in flight.
     pub(crate) answers: Vec<Answer>,
     /// Frames that may be lost.
     pub(crate) whispers: Vec<EncodedFrame>,
@@ -45,17 +44,30 @@ pub(crate) enum Answer {
     /// The final answer is no.
     Refused(Correlation, Refusal),
     /// What the writer decided.
-    Decided(Correlation, Outcome),
+    Decided(Correlation, Decision),
     /// The login succeeded.
     LoggedIn(Correlation, Box<LoggedIn>),
     /// What a change of a room needs to know has been looked up.
     Prepared(Correlation, Box<Result<Prepared, Refusal>>),
     /// The rooms of a SUBSCRIBE have been looked up.
     Subscribing(Correlation, Vec<Subscribing>),
-    /// The device that logged out has been forgotten.
-    Forgotten,
+    /// What came of a request that needed the stores.
+    Called(Correlation, Result<Frame, Refusal>),
+    /// Whether the device that logged out has been forgotten.
+    Forgotten(Result<(), ()>),
     /// What a subscription needed from the store.
     Fetched(Fetch, Vec<Stored>),
+}
+
+/// What became of a request that was to become an event.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// It is on the disk.
+    Stored(Position),
+    /// It was there already, or what it asks for holds.
+    Duplicate(Position),
+    /// It is not.
+    Refused(Refusal),
 }
 
 /// Who a login is.
@@ -75,15 +87,11 @@ pub(crate) struct Identity {
     pub(crate) presence: PresenceMode,
 }
 
-/// A request that becomes an event, ready for the writer.
+/// A request that becomes an event, ready for the writer after the wait that its account's rate asks for.
 #[derive(Debug)]
-pub(crate) enum Prepared {
-    /// A change of a room that is there.
-    Change { entry: Arc<RoomEntry>, ask: Ask, client_id: ClientId, request: RequestHash },
-    /// A new room.
-    Create(Job),
-    /// A publish into a room that had to be loaded, after the wait that its rate asks for.
-    Publish(Job, Duration),
+pub(crate) struct Prepared {
+    pub(crate) job: Job,
+    pub(crate) wait: Duration,
 }
 
 /// One room of a SUBSCRIBE, looked up.
@@ -104,7 +112,7 @@ pub(crate) enum Order {
     /// The account was disabled: go at once.
     Disabled,
     /// Another connection of the device follows the room durably now.
-    Replaced(RoomId),
+    Replaced(RoomId, FollowKey),
     /// The writer has room again.
     WriterHasRoom,
 }

@@ -1,5 +1,6 @@
 //! The node: a Hark server as a value that can be started, asked and stopped.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,10 +25,10 @@ use crate::link::Order;
 use crate::listener::{Door, Listener};
 use crate::metrics::Metrics;
 use crate::password::{PasswordError, PasswordPool};
+use crate::scribe::Scribe;
 use crate::settings::Settings;
 use crate::storage::{Storage, Stores};
 use crate::tails::TailBudget;
-use crate::writer::WriterParts;
 
 /// Memory for the newest events of all rooms together, unless the builder says otherwise.
 pub(crate) const TAIL_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
@@ -162,7 +163,10 @@ impl NodeBuilder {
         let hub = Arc::new(Hub::new(parts));
         hub.metrics.limits_set(&limits);
         let (log, reader, metrics, clock) = (stores.log, stores.reader, self.metrics, self.clock);
-        let writer = start_writer(&hub, WriterParts { log, reader, limits, clock, metrics, tails })?;
+        let writer = start_writer(
+            &hub,
+            Scribe { log, reader, limits, clock, metrics, tails, backlog: VecDeque::new() },
+        )?;
         let door = Arc::new(Door::new(Arc::clone(&hub), tls));
         let housekeeping = CancellationToken::new();
         let tasks = vec![
@@ -175,10 +179,10 @@ impl NodeBuilder {
     }
 }
 
-fn start_writer(hub: &Arc<Hub>, parts: WriterParts) -> io::Result<JoinHandle<()>> {
+fn start_writer(hub: &Arc<Hub>, scribe: Scribe) -> io::Result<JoinHandle<()>> {
     let hub = Arc::clone(hub);
     let run = move || {
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hub.writer.run(parts)));
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hub.writer.run(scribe)));
         if ran.is_err() {
             hub.writer.fail("the writer panicked; nothing can be stored until the next start".into());
         }

@@ -28,6 +28,13 @@ struct State {
     durable: HashMap<DeviceId, usize>,
 }
 
+impl State {
+    /// Whether the follower's account is still in the room: one that was removed may not have got so far yet.
+    fn is_member(&self, follower: &Follower) -> bool {
+        self.room.member(follower.account).is_some()
+    }
+}
+
 /// A connection that follows the room.
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -67,17 +74,32 @@ impl RoomEntry {
     /// Takes note of events that are on the disk, and tells the followers that there is news. Returns by how
     /// many bytes the tail has grown or shrunk.
     pub(crate) fn apply(&self, events: &[Appended], tail_bytes_max: usize) -> isize {
+        let mut untold = Vec::new();
+        let grown = {
+            let state = &mut *self.state.lock();
+            let before = state.room.tail().bytes();
+            for event in events {
+                state.room.apply(event, tail_bytes_max);
+            }
+            for (_, follower) in &mut state.followers {
+                if !std::mem::replace(&mut follower.is_hinted, true) {
+                    untold.push(Arc::clone(&follower.link));
+                }
+            }
+            state.room.tail().bytes().cast_signed() - before.cast_signed()
+        };
+        // Not under the lock, which is the first thing that whoever is woken asks for.
+        untold.into_iter().for_each(|link| link.hint(self.id));
+        grown
+    }
+
+    /// Lets go of the tail, down to what is kept when memory is short, and of all of it where nobody follows.
+    /// Returns by how many bytes it has shrunk.
+    pub(crate) fn shrink_tail(&self, bytes_max: usize) -> isize {
         let state = &mut *self.state.lock();
         let before = state.room.tail().bytes();
-        for event in events {
-            state.room.apply(event, tail_bytes_max);
-        }
-        for (_, follower) in &mut state.followers {
-            if !std::mem::replace(&mut follower.is_hinted, true) {
-                follower.link.hint(self.id);
-            }
-        }
-        state.room.tail().bytes().cast_signed() - before.cast_signed()
+        state.room.shrink_tail(if state.followers.is_empty() { 0 } else { bytes_max });
+        before.cast_signed() - state.room.tail().bytes().cast_signed()
     }
 
     /// Adds a follower. A durable one takes the place of the device's follower before it, which is told.
@@ -92,16 +114,17 @@ impl RoomEntry {
         {
             other.durable = None;
             if !Arc::ptr_eq(&other.link, &link) {
-                other.link.order(Order::Replaced(self.id));
+                other.link.order(Order::Replaced(self.id, FollowKey(before)));
             }
         }
-        Follow { entry: Arc::clone(self), key }
+        Follow { entry: Arc::clone(self), key: FollowKey(key) }
     }
 
     /// Leaves a frame that may be lost with every follower that `chosen` picks.
     pub(crate) fn whisper(&self, frame: &EncodedFrame, chosen: impl Fn(&Follower) -> bool) {
-        for (_, follower) in &self.state.lock().followers {
-            if chosen(follower) {
+        let state = self.state.lock();
+        for (_, follower) in &state.followers {
+            if state.is_member(follower) && chosen(follower) {
                 follower.link.whisper(frame.clone());
             }
         }
@@ -110,7 +133,12 @@ impl RoomEntry {
     /// Every follower that `chosen` picks.
     pub(crate) fn links(&self, chosen: impl Fn(&Follower) -> bool) -> Vec<Arc<Link>> {
         let state = self.state.lock();
-        state.followers.iter().filter(|(_, one)| chosen(one)).map(|(_, one)| Arc::clone(&one.link)).collect()
+        state
+            .followers
+            .iter()
+            .filter(|(_, one)| state.is_member(one) && chosen(one))
+            .map(|(_, one)| Arc::clone(&one.link))
+            .collect()
     }
 }
 
@@ -118,14 +146,18 @@ impl RoomEntry {
 #[derive(Debug)]
 pub(crate) struct Follow {
     entry: Arc<RoomEntry>,
-    key: usize,
+    key: FollowKey,
 }
+
+/// Tells one place among a room's followers from another that the connection had or will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FollowKey(usize);
 
 impl RoomHandle for Follow {
     fn with<R>(&self, look: impl FnOnce(&Room) -> R) -> R {
         let state = &mut *self.entry.state.lock();
         // Cleared before the room is read: news that comes while it is read is told again.
-        if let Some(follower) = state.followers.get_mut(self.key) {
+        if let Some(follower) = state.followers.get_mut(self.key.0) {
             follower.is_hinted = false;
         }
         look(&state.room)
@@ -133,18 +165,23 @@ impl RoomHandle for Follow {
 }
 
 impl Follow {
+    /// Which place it is.
+    pub(crate) fn key(&self) -> FollowKey {
+        self.key
+    }
+
     /// Whether it is still its device's durable subscription.
     pub(crate) fn is_durable(&self) -> bool {
-        self.entry.state.lock().followers.get(self.key).is_some_and(|follower| follower.durable.is_some())
+        self.entry.state.lock().followers.get(self.key.0).is_some_and(|follower| follower.durable.is_some())
     }
 }
 
 impl Drop for Follow {
     fn drop(&mut self) {
         let state = &mut *self.entry.state.lock();
-        let follower = state.followers.remove(self.key);
+        let follower = state.followers.remove(self.key.0);
         if let Some(device) = follower.durable
-            && state.durable.get(&device) == Some(&self.key)
+            && state.durable.get(&device) == Some(&self.key.0)
         {
             state.durable.remove(&device);
         }

@@ -27,6 +27,9 @@ impl std::fmt::Debug for Stores {
 /// Calls that may run at once. A store has few readers, and what waits here waits without a thread.
 const CALLS_MAX: usize = 16;
 
+/// Changes of the directory that may run at once.
+const CHANGES_MAX: usize = 2;
+
 /// Everything of the stores but the writer.
 #[derive(Clone)]
 pub(crate) struct Storage {
@@ -34,6 +37,7 @@ pub(crate) struct Storage {
     directory: Arc<dyn Directory>,
     cursors: Arc<dyn CursorStore>,
     calls: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
 }
 
 impl Storage {
@@ -42,7 +46,13 @@ impl Storage {
         directory: Arc<dyn Directory>,
         cursors: Arc<dyn CursorStore>,
     ) -> Storage {
-        Storage { reader, directory, cursors, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
+        Storage {
+            reader,
+            directory,
+            cursors,
+            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            changes: Arc::new(Semaphore::new(CHANGES_MAX)),
+        }
     }
 
     /// Reads the logs.
@@ -54,7 +64,19 @@ impl Storage {
         self.call(move || call(&*reader).map_err(|error| refusal(&error))).await
     }
 
-    /// Reads or changes the directory.
+    /// Changes the directory. Changes wait for the disk, so they have places of their own and leave readers
+    /// theirs.
+    pub(crate) async fn change_directory<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Directory) -> Result<T, DirectoryError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let change = Arc::clone(&self.changes).acquire_owned().await.map_err(|_| Refusal::Unavailable)?;
+        let done = self.directory(call).await;
+        drop(change);
+        done
+    }
+
+    /// Reads the directory.
     pub(crate) async fn directory<T: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn Directory) -> Result<T, DirectoryError> + Send + 'static,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use hark_core::ports::{Outcome, Position};
+use hark_core::ports::Position;
 use hark_core::{CloseReason, Refusal};
 use hark_protocol::{Correlation, Durability, Frame, PresenceState, Published};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
-use crate::link::{Answer, Identity, LoggedIn, Prepared};
+use crate::link::{Answer, Decision, Identity, LoggedIn, Prepared};
 use crate::metrics::{PublishOutcome, RefusedBecause};
 use crate::writer::{Goal, Job};
 
@@ -36,7 +36,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.is_preparing = false;
                 self.on_subscribing(correlation, rooms);
             }
-            Answer::Forgotten => self.is_preparing = false,
+            Answer::Called(correlation, answer) => self.on_called(correlation, answer)?,
+            Answer::Forgotten(Ok(())) => self.is_preparing = false,
+            // The peer must not believe that its token is worth nothing now.
+            Answer::Forgotten(Err(())) => return Err(CloseReason::Internal),
             Answer::Fetched(fetch, read) => {
                 if let Some(delivery) = &mut self.delivery {
                     delivery.fetched(&fetch, read);
@@ -47,21 +50,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What the writer decided: an acknowledgement only for what it says is on the disk.
-    fn on_decided(&mut self, correlation: Correlation, outcome: Outcome) -> Result<(), CloseReason> {
-        let (position, duplicate) = match outcome {
-            Outcome::Appended(events) => {
-                // A room that was made has several events; its author's own is the first.
-                let Some(first) = events.first() else {
-                    return self.refuse_request(correlation, &Refusal::Internal);
-                };
-                (first.position(), false)
-            }
-            Outcome::Duplicate(position) => (position, true),
-            Outcome::Conflict => return self.refuse_decided(correlation, &Refusal::Conflict),
-            Outcome::Refused(refusal) => return self.refuse_decided(correlation, &refusal),
-            Outcome::Stale => return self.refuse_decided(correlation, &Refusal::Internal),
+    fn on_decided(&mut self, correlation: Correlation, decision: Decision) -> Result<(), CloseReason> {
+        let (position, duplicate, outcome) = match decision {
+            Decision::Stored(position) => (position, false, PublishOutcome::Stored),
+            Decision::Duplicate(position) => (position, true, PublishOutcome::Duplicate),
+            Decision::Refused(refusal) => return self.refuse_decided(correlation, &refusal),
         };
-        let outcome = if duplicate { PublishOutcome::Duplicate } else { PublishOutcome::Stored };
         self.hub.metrics.publish_answered(outcome);
         self.session.answer(correlation, &published(position, duplicate), self.io.out());
         Ok(())
@@ -102,19 +96,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn submit_prepared(&mut self, correlation: Correlation, prepared: Prepared) {
-        match prepared {
-            Prepared::Create(job) => {
-                self.making = Some(correlation);
-                self.submit(job);
-            }
-            Prepared::Change { entry, ask, client_id, request } => {
-                let Some(author) = self.author() else { return };
-                let link = std::sync::Arc::clone(&self.link);
-                let goal = Goal::Room(entry, ask);
-                self.submit(Job { link, correlation, author, client_id, request, goal });
-            }
-            Prepared::Publish(job, wait) => self.submit_later(job, wait),
+        if matches!(prepared.job.goal, Goal::Create(..)) {
+            self.making = Some(correlation);
         }
+        self.submit_later(prepared.job, prepared.wait);
     }
 
     /// Hands a job to the writer, or holds it back until the writer has room.

@@ -24,11 +24,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(author) = self.author() else { return };
         self.is_preparing = true;
         let request = self.hub.identities.hash(&frame);
+        let (refusal, wait) = self.rate(&author);
         let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
         self.hub.tasks.spawn(async move {
-            let prepared = prepare(&hub, &author, frame)
-                .await
-                .map(|(entry, ask, client_id)| Prepared::Change { entry, ask, client_id, request });
+            let prepared = prepare(&hub, &author, frame).await.map(|(entry, ask, client_id)| {
+                let goal = Goal::Room(entry, refusal.map_or(ask, Ask::Refused));
+                Prepared {
+                    job: Job { link: Arc::clone(&link), correlation, author, client_id, request, goal },
+                    wait,
+                }
+            });
             link.answer(Answer::Prepared(correlation, Box::new(prepared)));
         });
     }
@@ -38,18 +43,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(author) = self.author() else { return };
         self.is_preparing = true;
         let request = self.hub.identities.hash(&frame);
+        let (refusal, wait) = self.rate(&author);
         let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
         self.hub.tasks.spawn(async move {
             let prepared = new_room(&hub, &author, frame).await.map(|(client_id, room, verdict)| {
-                let link = Arc::clone(&link);
-                Prepared::Create(Job {
-                    link,
-                    correlation,
-                    author,
-                    client_id,
-                    request,
-                    goal: Goal::Create(room, verdict),
-                })
+                let goal = Goal::Create(room, refusal.map_or(verdict, Err));
+                Prepared {
+                    job: Job { link: Arc::clone(&link), correlation, author, client_id, request, goal },
+                    wait,
+                }
             });
             link.answer(Answer::Prepared(correlation, Box::new(prepared)));
         });
@@ -82,14 +84,22 @@ async fn prepare(hub: &Hub, author: &Author, frame: Frame) -> Result<Change, Ref
 }
 
 async fn prepare_join(hub: &Hub, author: &Author, join: RoomJoin) -> Result<Change, Refusal> {
-    let entry = room_named(hub, join.name).await?;
+    let entry = room_named(hub, &author.name, join.name).await?;
     let account = author.account;
     let rooms_joined = hub.storage.read(move |reader| reader.rooms_joined(account)).await?;
     Ok((entry, Ask::Join { rooms_joined }, join.client_id))
 }
 
-/// The room of that name.
-pub(super) async fn room_named(hub: &Hub, name: RoomName) -> Result<Arc<RoomEntry>, Refusal> {
+/// The room of that name. That two other accounts have a direct room is not to be found out, by the time that
+/// the answer takes either.
+pub(super) async fn room_named(
+    hub: &Hub,
+    asking: &AccountName,
+    name: RoomName,
+) -> Result<Arc<RoomEntry>, Refusal> {
+    if name.is_direct() && !name.is_of(asking) {
+        return Err(Refusal::NotFound("room"));
+    }
     let room: Option<RoomId> = hub.storage.read(move |reader| reader.room_id(&name)).await?;
     hub.room(room.ok_or(Refusal::NotFound("room"))?).await
 }

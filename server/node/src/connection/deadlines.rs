@@ -54,6 +54,7 @@ pub(super) enum Stage {
 pub(super) struct Deadlines {
     accepted: Instant,
     heard: Instant,
+    was_reading: bool,
     pinged: Option<Instant>,
     /// When the PING went out whose PONG has not come.
     asked: Option<Instant>,
@@ -73,6 +74,7 @@ impl Deadlines {
         Deadlines {
             accepted,
             heard: now,
+            was_reading: true,
             pinged: None,
             asked: None,
             round_trip: Duration::ZERO,
@@ -89,6 +91,16 @@ impl Deadlines {
     pub(super) fn on_heard(&mut self, now: Instant) {
         self.heard = now;
         self.pinged = None;
+    }
+
+    /// Notes whether the server reads. What a peer said while nobody listened can not be held against it, so
+    /// its silence begins anew when reading does.
+    pub(super) fn set_reading(&mut self, is_reading: bool, now: Instant) {
+        if is_reading && !std::mem::replace(&mut self.was_reading, is_reading) {
+            self.heard = now;
+            self.pinged = None;
+        }
+        self.was_reading = is_reading;
     }
 
     /// A PONG came: measures the round trip, smoothed as TCP does it (RFC 6298).

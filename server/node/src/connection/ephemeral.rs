@@ -7,7 +7,7 @@ use hark_protocol::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
-use super::account::is_visible;
+use super::login::is_visible;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Tells a room's followers what the peer is doing. Without effect where the peer is not a member, or the

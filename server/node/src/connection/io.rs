@@ -16,6 +16,9 @@ use crate::link::Link;
 /// Bytes read from the socket at once: one TLS record.
 const READ_BYTES: usize = 16 * 1024;
 
+/// With less room than this a new buffer is taken, because the old one belongs to what was read into it.
+const READ_BYTES_LEAST: usize = 2 * 1024;
+
 /// A buffer that has grown past this is given back once it is empty.
 const KEEP_BYTES_MAX: usize = 64 * 1024;
 
@@ -51,6 +54,8 @@ pub(super) struct Io<S> {
     out: Vec<u8>,
     /// How much of `out` has been written.
     written: usize,
+    /// How much of `out` has been counted.
+    counted: usize,
     needs_flush: bool,
     sleep: Pin<Box<Sleep>>,
 }
@@ -62,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             input: BytesMut::new(),
             out: Vec::new(),
             written: 0,
+            counted: 0,
             needs_flush: false,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
@@ -70,6 +76,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Where frames for the peer are written.
     pub(super) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
+    }
+
+    /// What has come behind `out` since the last time, to be counted before it is written.
+    pub(super) fn uncounted(&mut self) -> &[u8] {
+        let from = std::mem::replace(&mut self.counted, self.out.len());
+        &self.out[from..]
     }
 
     /// Bytes that the peer has not taken.
@@ -101,11 +113,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>, link: &Link, wanted: Wanted) -> Poll<Wake> {
-        if link.poll_left(context).is_ready() {
-            return Poll::Ready(Wake::Left);
-        }
+        // Writing comes first: whatever else goes on, what has been said gets out.
         if let Poll::Ready(wrote) = self.poll_write(context) {
             return Poll::Ready(wrote.map_or_else(Wake::Failed, Wake::Wrote));
+        }
+        if link.poll_left(context).is_ready() {
+            return Poll::Ready(Wake::Left);
         }
         if wanted.read
             && let Poll::Ready(read) = self.poll_read(context)
@@ -117,38 +130,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         Poll::Ready(Wake::Deadline)
     }
 
-    /// Ready when something was written or flushed; pending when there is nothing to write.
+    /// Writes, and flushes once everything is written; ready with the bytes that were taken, pending when
+    /// nothing can be done or is to be done.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut count = 0;
         if self.unsent() > 0 {
-            let count = ready!(Pin::new(&mut self.stream).poll_write(context, &self.out[self.written..]))?;
+            count = ready!(Pin::new(&mut self.stream).poll_write(context, &self.out[self.written..]))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += count;
             self.needs_flush = true;
-            if self.unsent() == 0 {
-                self.recycle_out();
+            self.recycle_out();
+        }
+        if self.needs_flush && self.unsent() == 0 {
+            match Pin::new(&mut self.stream).poll_flush(context) {
+                Poll::Ready(flushed) => {
+                    flushed?;
+                    self.needs_flush = false;
+                    return Poll::Ready(Ok(count));
+                }
+                Poll::Pending if count == 0 => return Poll::Pending,
+                Poll::Pending => {}
             }
-            return Poll::Ready(Ok(count));
         }
-        if self.needs_flush {
-            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-            self.needs_flush = false;
-            return Poll::Ready(Ok(0));
-        }
-        Poll::Pending
+        if count > 0 { Poll::Ready(Ok(count)) } else { Poll::Pending }
     }
 
+    /// Gives back the room of what has been written, so that the buffer never holds more than what waits.
     fn recycle_out(&mut self) {
-        self.written = 0;
-        match self.out.capacity() > KEEP_BYTES_MAX {
-            true => self.out = Vec::new(),
-            false => self.out.clear(),
+        if self.unsent() == 0 {
+            self.written = 0;
+            match self.out.capacity() > KEEP_BYTES_MAX {
+                true => self.out = Vec::new(),
+                false => self.out.clear(),
+            }
+        } else if self.written >= KEEP_BYTES_MAX {
+            self.out.drain(..self.written);
+            self.written = 0;
         }
+        self.counted = self.out.len();
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.reserve(READ_BYTES);
+        if self.input.capacity() - self.input.len() < READ_BYTES_LEAST {
+            self.input.reserve(READ_BYTES);
+        }
         let polled = poll_read_buf(Pin::new(&mut self.stream), context, &mut self.input);
         if polled.is_pending() && self.input.is_empty() {
             self.input = BytesMut::new(); // an idle connection keeps no buffer
@@ -160,6 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     pub(super) fn abandon(&mut self) {
         self.out = Vec::new();
         self.written = 0;
+        self.counted = 0;
         self.needs_flush = false;
     }
 

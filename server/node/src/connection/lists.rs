@@ -1,41 +1,16 @@
 //! ROOM_LIST, ROOM_GET and ROOM_MEMBERS: finding rooms, and who is in them.
 
-use std::sync::Arc;
-
 use hark_core::Refusal;
 use hark_core::ports::{AccountRow, DirectoryError, MemberRow, RoomListing, RoomQuery};
 use hark_core::room::Room as RoomState;
 use hark_protocol::limits::LIST_PAGE_MAX;
 use hark_protocol::{
-    AccountId, Correlation, Frame, List, Member, Members, Room, RoomFilter, RoomGet, RoomList, RoomMembers,
-    RoomSummary, Rooms,
+    AccountId, List, Member, Members, Room, RoomFilter, RoomGet, RoomList, RoomMembers, RoomSummary, Rooms,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Connection;
 use super::change::room_named;
 use crate::hub::Hub;
-use crate::link::Answer;
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Answers a question about rooms, whenever the answer is there.
-    pub(super) fn list(&mut self, correlation: Correlation, frame: Frame) {
-        let Some(account) = self.identity.as_ref().map(|identity| identity.account) else { return };
-        let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
-        self.hub.tasks.spawn(async move {
-            let answer = match frame {
-                Frame::RoomList(list) => rooms(&hub, account, list).await.map(Frame::Rooms),
-                Frame::RoomGet(get) => room(&hub, account, get).await.map(Frame::Room),
-                Frame::RoomMembers(ask) => members(&hub, account, ask).await.map(Frame::Members),
-                _ => Err(Refusal::Unsupported("this is no question about rooms")),
-            };
-            link.answer(match answer {
-                Ok(frame) => Answer::Reply(correlation, frame),
-                Err(refusal) => Answer::Refused(correlation, refusal),
-            });
-        });
-    }
-}
+use crate::link::Identity;
 
 /// How many elements a page has: what was asked for, within what a page holds.
 pub(super) fn page_limit(asked: u16) -> usize {
@@ -49,7 +24,7 @@ pub(super) fn cut<T>(mut elements: Vec<T>, limit: usize) -> (Vec<T>, bool) {
     (elements, more)
 }
 
-async fn rooms(hub: &Hub, account: AccountId, list: RoomList) -> Result<Rooms, Refusal> {
+pub(super) async fn rooms(hub: &Hub, account: AccountId, list: RoomList) -> Result<Rooms, Refusal> {
     let query = match list.filter {
         RoomFilter::JOINED => RoomQuery::Joined(account),
         RoomFilter::PUBLIC => RoomQuery::Public,
@@ -88,8 +63,9 @@ async fn summary(hub: &Hub, account: AccountId, listing: RoomListing) -> Result<
     })
 }
 
-async fn room(hub: &Hub, account: AccountId, get: RoomGet) -> Result<Room, Refusal> {
-    let entry = room_named(hub, get.name).await?;
+pub(super) async fn room(hub: &Hub, identity: &Identity, get: RoomGet) -> Result<Room, Refusal> {
+    let account = identity.account;
+    let entry = room_named(hub, &identity.name, get.name).await?;
     entry.look(|room| match room.is_visible_to(account) {
         true => Ok(Room { room: summary_of(room, account) }),
         false => Err(Refusal::NotFound("room")),
@@ -113,7 +89,7 @@ fn summary_of(room: &RoomState, account: AccountId) -> RoomSummary {
     }
 }
 
-async fn members(hub: &Hub, account: AccountId, ask: RoomMembers) -> Result<Members, Refusal> {
+pub(super) async fn members(hub: &Hub, account: AccountId, ask: RoomMembers) -> Result<Members, Refusal> {
     let limit = page_limit(ask.limit);
     let entry = hub.room(ask.room).await?;
     let rows: Vec<MemberRow> = entry.look(|room| {

@@ -8,9 +8,10 @@ use hark_core::room::View;
 use hark_core::subscription::{Beginning, Subscription};
 use hark_core::{CloseReason, Refusal};
 use hark_protocol::{
-    Ack, Capability, Correlation, Direction, EncodedFrame, EndReason, Epoch, ErrorCode, Frame, Frames, From,
-    GapReason, History, Level, LimitId, List, Ok as Done, Page, RoomId, Seq, Subscribe, SubscribeItem,
-    Subscribed, SubscriptionEnded, SubscriptionMode, Unsubscribe, Verdict, VerdictItem, encode_into,
+    AccountId, Ack, Capability, Correlation, Direction, EncodedFrame, EndReason, Epoch, ErrorCode, Frame,
+    Frames, From, GapReason, History, Level, LimitId, List, Ok as Done, Page, RoomId, Seq, Subscribe,
+    SubscribeItem, Subscribed, SubscriptionEnded, SubscriptionMode, Unsubscribe, Verdict, VerdictItem,
+    encode_into,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use super::Connection;
 use crate::hub::Hub;
 use crate::link::{Answer, Subscribing};
-use crate::room_entry::{Follow, Follower, RoomEntry};
+use crate::room_entry::{Follow, FollowKey, Follower, RoomEntry};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Begins to follow rooms. What comes behind it waits until they are looked up.
@@ -107,10 +108,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Another connection of the device follows the room durably now.
-    pub(super) fn replaced(&mut self, room: RoomId) {
-        let Some(subscription) = self.delivery.as_ref().and_then(|delivery| delivery.get(room)) else {
-            return;
-        };
+    pub(super) fn replaced(&mut self, room: RoomId, key: FollowKey) {
+        let Some(delivery) = &self.delivery else { return };
+        // The connection may have subscribed anew since the order was given.
+        let is_it = delivery.handle(room).is_some_and(|follow| follow.key() == key);
+        let Some(subscription) = delivery.get(room).filter(|_| is_it) else { return };
         let (epoch, seq) = (subscription.epoch(), subscription.sent());
         let ended = SubscriptionEnded { room, epoch, seq, reason: EndReason::REPLACED };
         encode_into(Correlation::NONE, &ended, self.io.out());
@@ -148,23 +150,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(delivery) = &mut self.delivery else { return };
         let lagging = delivery.tell_heads(self.io.out());
         self.deadlines.set_lagging(lagging > 0, now);
-    }
-
-    /// Reads one page of a room's log. Membership is looked at in the same moment as the range.
-    pub(super) fn history(&mut self, correlation: Correlation, history: History) {
-        let Some(account) = self.identity.as_ref().map(|identity| identity.account) else { return };
-        let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
-        self.hub.tasks.spawn(async move {
-            let page = async {
-                let entry = hub.room(history.room).await?;
-                let view = entry.look(|room| room.view(account))?;
-                read_page(&hub, &history, view).await
-            };
-            link.answer(match page.await {
-                Ok(page) => Answer::Reply(correlation, Frame::Page(page)),
-                Err(refusal) => Answer::Refused(correlation, refusal),
-            });
-        });
     }
 }
 
@@ -221,6 +206,13 @@ fn refused(room: RoomId, code: ErrorCode) -> VerdictItem {
         gap_reason: GapReason(0),
         code,
     }
+}
+
+/// Reads one page of a room's log. Membership is looked at in the same moment as the range.
+pub(super) async fn read_history(hub: &Hub, account: AccountId, history: History) -> Result<Page, Refusal> {
+    let entry = hub.room(history.room).await?;
+    let view = entry.look(|room| room.view(account))?;
+    read_page(hub, &history, view).await
 }
 
 async fn read_page(hub: &Hub, history: &History, view: View) -> Result<Page, Refusal> {

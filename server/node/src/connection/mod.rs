@@ -6,12 +6,14 @@
 
 mod account;
 mod answer;
+mod calls;
 mod change;
 mod deadlines;
 mod ephemeral;
 mod io;
 mod lists;
 mod log;
+mod login;
 mod publish;
 
 use std::net::IpAddr;
@@ -29,6 +31,7 @@ use hark_protocol::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use self::calls::Calls;
 use self::deadlines::{Deadlines, Due, Stage};
 use self::io::{Io, Wake, Wanted};
 use crate::admission::Admission;
@@ -59,6 +62,7 @@ pub(crate) struct Connection<S> {
     delivery: Option<Delivery<Follow>>,
     /// A request is being looked up whose place among the others matters: what comes behind it waits unread.
     is_preparing: bool,
+    calls: Calls,
     /// A room is being made: what comes behind it may be about that room, and waits unread.
     making: Option<Correlation>,
     /// A request that the writer had no room for.
@@ -103,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             identity: None,
             delivery: None,
             is_preparing: false,
+            calls: Calls::default(),
             making: None,
             held: None,
             paused: None,
@@ -136,12 +141,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Err(reason) = self.work() {
             self.close(Some(&reason));
         }
+        self.count_frames();
         let now = Instant::now();
         self.deadlines.set_unsent(self.io.unsent() > 0, false, now);
         if self.ending == Ending::Closed && self.io.is_flushed() {
             return None;
         }
-        let read = self.wants_bytes();
+        let read = self.wants_frames();
+        self.deadlines.set_reading(read, now);
         self.deadlines.set_partial(read && self.io.has_partial(), now);
         let paused = self.paused.as_ref().map(|(at, _)| *at);
         let deadline = self.deadlines.next(self.stage(), read, self.hub.limits());
@@ -152,17 +159,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Carries out what was left, what was read and what the rooms have, in this order.
     fn work(&mut self) -> Result<(), CloseReason> {
         if self.ending == Ending::Closed {
+            drop(self.link.take()); // what is left there is for nobody, but it must not wake again and again
             return Ok(());
         }
-        let control_from = self.io.out().len();
         let inbox = self.link.take();
         self.take_inbox(inbox)?;
         self.take_frames()?;
-        self.count_frames(control_from);
+        self.start_calls()?;
         self.write_events();
-        let pongs_from = self.io.out().len();
         self.write_pongs();
-        self.count_frames(pongs_from);
         if self.ending == Ending::Draining && self.is_settled() {
             self.close(None);
         }
@@ -208,7 +213,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Frame::Publish(publish) => self.publish(correlation, publish),
             Frame::Subscribe(subscribe) => self.subscribe(correlation, subscribe),
             Frame::Unsubscribe(unsubscribe) => self.unsubscribe(correlation, &unsubscribe),
-            Frame::History(history) => self.history(correlation, history),
             Frame::RoomCreate(_) | Frame::RoomDirect(_) => self.create(correlation, frame),
             Frame::RoomJoin(_)
             | Frame::RoomLeave(_)
@@ -216,15 +220,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             | Frame::RoomKick(_)
             | Frame::RoomTopic(_)
             | Frame::RoomRoleSet(_) => self.change(correlation, frame),
-            Frame::RoomList(_) | Frame::RoomGet(_) | Frame::RoomMembers(_) => self.list(correlation, frame),
             Frame::Auth(auth) => self.log_in(correlation, auth),
             Frame::Register(register) => self.register(correlation, register),
             Frame::PresenceSet(set) => return self.set_presence(correlation, set),
-            Frame::ProfileSet(set) => self.set_profile(correlation, set),
-            Frame::AccountAdd(_)
+            Frame::History(_)
+            | Frame::RoomList(_)
+            | Frame::RoomGet(_)
+            | Frame::RoomMembers(_)
+            | Frame::ProfileSet(_)
+            | Frame::AccountAdd(_)
             | Frame::AccountList(_)
             | Frame::AccountDisable(_)
-            | Frame::AccountPassword(_) => self.administer(correlation, frame),
+            | Frame::AccountPassword(_) => self.calls.push(correlation, frame),
             _ => {
                 return self
                     .refuse_request(correlation, &Refusal::Unsupported("this server does not do that"));
@@ -254,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn on_order(&mut self, order: Order) -> Result<(), CloseReason> {
         match order {
             Order::Disabled => return Err(CloseReason::AccountDisabled),
-            Order::Replaced(room) => self.replaced(room),
+            Order::Replaced(room, key) => self.replaced(room, key),
             Order::WriterHasRoom => {
                 if let Some(job) = self.held.take() {
                     self.submit(job);
@@ -306,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.abandon(); // the last frames could not be written in time
             return Ok(());
         }
-        match self.deadlines.due(now, self.stage(), self.wants_bytes(), self.hub.limits()) {
+        match self.deadlines.due(now, self.stage(), self.wants_frames(), self.hub.limits()) {
             Due::Nothing => {}
             Due::Ping => encode_into(Correlation::NONE, &Ping { data: Blob::default() }, self.io.out()),
             Due::Recheck => {
@@ -316,6 +323,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Due::Heads => self.tell_heads(now),
             Due::Close(reason) => return Err(reason),
+            // A logout that is not done by now has not been done.
+            Due::Drained if self.is_preparing => return Err(CloseReason::Internal),
             Due::Drained => self.close(None),
         }
         Ok(())
@@ -325,9 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn write_events(&mut self) {
         let Some(delivery) = &mut self.delivery else { return };
         let round = delivery.round(OUT_BYTES_MAX, self.io.out());
-        let events = usize::try_from(round.events).unwrap_or(usize::MAX);
-        self.hub.metrics.delivered(events);
-        self.hub.metrics.frames_sent(FrameType::EVENT, events);
+        self.hub.metrics.delivered(usize::try_from(round.events).unwrap_or(usize::MAX));
         for room in round.ended {
             self.end_subscription(room);
         }
@@ -359,9 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(reason) = reason {
             tracing::debug!(connection = self.id.0, %reason, "ending a connection");
         }
-        let from = self.io.out().len();
         self.session.close(reason, self.io.out());
-        self.count_frames(from);
         self.ending = Ending::Closed;
         self.deadlines.close(Instant::now());
     }
@@ -384,7 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Whether the next frame may be carried out now.
+    /// Whether the next frame may be read and carried out now: backpressure is reading less.
     fn wants_frames(&self) -> bool {
         self.ending == Ending::No
             && !self.is_preparing
@@ -395,24 +400,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && self.io.unsent() < OUT_BYTES_MAX
     }
 
-    /// Whether bytes are wanted from the socket: backpressure is reading less.
-    fn wants_bytes(&self) -> bool {
-        self.wants_frames()
-    }
-
-    /// Counts the frames in what was written from there on.
-    fn count_frames(&mut self, from: usize) {
-        let mut rest = self.io.out().get(from..).unwrap_or_default();
+    /// Counts the frames that are about to be written; events together, because there are many of them.
+    fn count_frames(&mut self) {
+        let metrics = &self.hub.metrics;
+        let (mut rest, mut events) = (self.io.uncounted(), 0);
         while let Some(header) = Header::read(rest) {
-            self.hub.metrics.frame_sent(header.frame_type);
+            match header.frame_type {
+                FrameType::EVENT => events += 1,
+                other => metrics.frame_sent(other),
+            }
             if header.frame_type == FrameType::ERROR {
                 let code =
                     rest.get(HEADER_BYTES..HEADER_BYTES + 2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
-                self.hub.metrics.error_sent(ErrorCode(code));
+                metrics.error_sent(ErrorCode(code));
             }
             let total = HEADER_BYTES.saturating_add(usize::try_from(header.length).unwrap_or(usize::MAX));
             rest = rest.get(total..).unwrap_or_default();
         }
+        metrics.frames_sent(FrameType::EVENT, events);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hark_core::Refusal;
 use hark_core::ports::Author;
 use hark_core::room::Ask;
@@ -16,6 +17,9 @@ use crate::writer::{Goal, Job};
 
 /// A publish that would have to wait longer than this for its rate is refused instead.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Bodies below this are copied out of the buffer into which they were read.
+const COPY_BYTES_MAX: usize = 1024;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Who the connection's events are by.
@@ -33,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let request = self.hub.identities.hash(&frame);
         let Frame::Publish(Publish { kind, body, .. }) = frame else { return };
         let (refusal, wait) = self.rate(&author);
-        let ask = refusal.map_or(Ask::Publish { kind, body: body.into_bytes() }, Ask::Refused);
+        let ask = refusal.map_or_else(|| Ask::Publish { kind, body: own(body.into_bytes()) }, Ask::Refused);
         let link = Arc::clone(&self.link);
         let job = move |entry: Arc<RoomEntry>| {
             let goal = Goal::Room(entry, ask);
@@ -45,13 +49,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.is_preparing = true;
         let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
         self.hub.tasks.spawn(async move {
-            let prepared = hub.room(room).await.map(|entry| Prepared::Publish(job(entry), wait));
+            let prepared = hub.room(room).await.map(|entry| Prepared { job: job(entry), wait });
             link.answer(Answer::Prepared(correlation, Box::new(prepared)));
         });
     }
 
-    /// Takes one publish of the account's rate: how long it has to wait, or why it is refused.
-    fn rate(&self, author: &Author) -> (Option<Refusal>, Duration) {
+    /// Takes one event of the account's rate: how long it has to wait, or why it is refused.
+    pub(super) fn rate(&self, author: &Author) -> (Option<Refusal>, Duration) {
         let wait = match self.hub.take_publish(author.account, WAIT_MAX) {
             Ok(wait) => return (None, wait),
             Err(wait) => wait,
@@ -63,4 +67,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         (Some(refusal), Duration::ZERO)
     }
+}
+
+/// A body to be kept until it is stored. A small one gets its own few bytes, so that it does not hold on to
+/// the whole buffer into which it was read.
+fn own(body: Bytes) -> Bytes {
+    if body.len() < COPY_BYTES_MAX { Bytes::copy_from_slice(&body) } else { body }
 }

@@ -1,0 +1,221 @@
+//! The scribe: what the writer's thread does with the jobs it takes.
+//!
+//! Each room judges what is asked of it, the whole batch goes to the log in one transaction, and when that is
+//! on the disk the rooms are told, then their followers, then the askers.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hark_core::ports::{Appended, Change, Draft, LogReader, LogStore, Outcome, Proposal, StoreError, Target};
+use hark_core::{Limits, Refusal};
+use hark_protocol::{Kind, RoomId, Seq};
+
+use crate::clock::Clock;
+use crate::link::Decision;
+use crate::metrics::Metrics;
+use crate::room_entry::RoomEntry;
+use crate::tails::TailBudget;
+use crate::writer::{Goal, Job};
+
+/// Drafts in one transaction: enough to share a sync among everybody who waits, few enough that the first
+/// of them does not wait long.
+const BATCH_DRAFTS_MAX: usize = 1_024;
+
+/// Bytes of bodies in one transaction.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What the writer's thread works with.
+pub(crate) struct Scribe {
+    pub(crate) log: Box<dyn LogStore>,
+    pub(crate) reader: Arc<dyn LogReader>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tails: Arc<TailBudget>,
+    /// Jobs that were taken and could not go into a batch yet, in order.
+    pub(crate) backlog: VecDeque<Job>,
+}
+
+impl Scribe {
+    /// Whether there is something to write even if nothing comes.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// How many more jobs it takes.
+    pub(crate) fn wants(&self) -> usize {
+        BATCH_DRAFTS_MAX.saturating_sub(self.backlog.len())
+    }
+
+    /// Writes one batch of what was left over and what is new.
+    ///
+    /// # Errors
+    /// Why the store can not be trusted any more.
+    pub(crate) fn write(&mut self, jobs: Vec<Job>) -> Result<(), String> {
+        self.backlog.extend(jobs);
+        let (jobs, drafts) = self.take_batch();
+        let started = Instant::now();
+        match self.log.append(self.clock.now(), drafts) {
+            Ok(outcomes) => {
+                self.tell(jobs, outcomes, started);
+                Ok(())
+            }
+            // One damaged page must not hold up everybody whose request has nothing to do with it.
+            Err(StoreError::Damaged(_)) if jobs.len() > 1 => self.write_singly(jobs),
+            Err(error) => self.refuse(jobs, error),
+        }
+    }
+
+    fn write_singly(&mut self, jobs: Vec<Job>) -> Result<(), String> {
+        let mut jobs = VecDeque::from(jobs);
+        let mut result = Ok(());
+        while result.is_ok()
+            && let Some(job) = jobs.pop_front()
+        {
+            let started = Instant::now();
+            let draft = self.judge(&job);
+            match self.log.append(self.clock.now(), vec![draft]) {
+                Ok(outcomes) => self.tell(vec![job], outcomes, started),
+                Err(error) => result = self.refuse(vec![job], error),
+            }
+        }
+        jobs.append(&mut self.backlog);
+        self.backlog = jobs;
+        result
+    }
+
+    /// Refuses what was taken and is not written.
+    pub(crate) fn give_up(&mut self) {
+        let left = std::mem::take(&mut self.backlog);
+        left.into_iter().for_each(|job| job.answer(Decision::Refused(Refusal::Unavailable)));
+    }
+
+    /// Nothing of these was stored; or, if the sync failed, nobody knows.
+    fn refuse(&self, jobs: Vec<Job>, error: StoreError) -> Result<(), String> {
+        self.metrics.commit_failed();
+        tracing::error!(%error, requests = jobs.len(), "nothing of a batch was stored");
+        let (refusal, result) = match error {
+            StoreError::Fatal(why) => (Refusal::Internal, Err(why)),
+            StoreError::Damaged(_) => (Refusal::Internal, Ok(())),
+            StoreError::Unavailable(_) => (Refusal::Unavailable, Ok(())),
+        };
+        jobs.into_iter().for_each(|job| job.answer(Decision::Refused(refusal.clone())));
+        result
+    }
+
+    /// Judges what waits, in order, until a batch is full. Behind a change of its own a room gives no more to
+    /// the batch, because what follows has to be judged by what that change makes of the room.
+    fn take_batch(&mut self) -> (Vec<Job>, Vec<Draft>) {
+        let (mut jobs, mut drafts, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut changing: HashSet<RoomId> = HashSet::new();
+        let mut left = VecDeque::new();
+        while jobs.len() < BATCH_DRAFTS_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(job) = self.backlog.pop_front() else { break };
+            if let Goal::Room(entry, _) = &job.goal
+                && changing.contains(&entry.id())
+            {
+                left.push_back(job);
+                continue;
+            }
+            let draft = self.judge(&job);
+            if let Target::Room(room) = draft.target
+                && is_change(&draft.proposal)
+            {
+                changing.insert(room);
+            }
+            bytes += job.bytes();
+            jobs.push(job);
+            drafts.push(draft);
+        }
+        left.append(&mut self.backlog);
+        self.backlog = left;
+        (jobs, drafts)
+    }
+
+    fn judge(&self, job: &Job) -> Draft {
+        let (target, proposal, judged_at) = match &job.goal {
+            Goal::Create(room, verdict) => {
+                let proposal = verdict.clone().map_or_else(Proposal::Refuse, |()| joins());
+                (Target::Create(room.clone()), proposal, Seq::ZERO)
+            }
+            Goal::Room(entry, ask) => entry.look(|room| {
+                (Target::Room(entry.id()), room.judge(&job.author, ask, &self.limits), room.judged_at())
+            }),
+        };
+        let (author, client_id, request) = (job.author.clone(), job.client_id, job.request);
+        Draft { target, author, client_id, request, proposal, judged_at }
+    }
+
+    /// Tells what came of a batch: first the rooms and their followers, then the askers, so that who has the
+    /// answer can have the event. What has to be judged again comes first in the next batch.
+    fn tell(&mut self, jobs: Vec<Job>, outcomes: Vec<Outcome>, started: Instant) {
+        let mut events = 0;
+        let mut by_room: HashMap<RoomId, (Arc<RoomEntry>, Vec<Appended>)> = HashMap::new();
+        let mut decided = Vec::with_capacity(jobs.len());
+        let mut again = VecDeque::new();
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+            let decision = match outcome {
+                Outcome::Appended(appended) => {
+                    events += appended.len();
+                    let decision = first_of(&appended);
+                    if let Goal::Room(entry, _) = &job.goal {
+                        let place =
+                            by_room.entry(entry.id()).or_insert_with(|| (Arc::clone(entry), Vec::new()));
+                        place.1.extend(appended);
+                    }
+                    decision
+                }
+                Outcome::Duplicate(position) => Decision::Duplicate(position),
+                Outcome::Conflict => Decision::Refused(Refusal::Conflict),
+                Outcome::Refused(refusal) => Decision::Refused(refusal),
+                Outcome::Stale => {
+                    self.refresh(&job);
+                    again.push_back(job);
+                    continue;
+                }
+            };
+            decided.push((job, decision));
+        }
+        if events > 0 {
+            self.metrics.committed(events, started.elapsed());
+        }
+        // Each room is told of all its events together, and each follower once for all of them.
+        for (entry, appended) in by_room.into_values() {
+            self.tails.note(entry.apply(&appended, self.tails.bytes_per_room()));
+        }
+        decided.into_iter().for_each(|(job, decision)| job.answer(decision));
+        again.append(&mut self.backlog);
+        self.backlog = again;
+    }
+
+    /// Another server wrote to the room: takes over what the store has of it.
+    fn refresh(&self, job: &Job) {
+        let Goal::Room(entry, _) = &job.goal else { return };
+        match self.reader.room(entry.id()) {
+            Ok(Some(record)) => entry.change(|room| room.refresh(record)),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, room = %entry.id(), "a room could not be read again"),
+        }
+    }
+}
+
+/// The acknowledgement of what was stored. A room that was made has several events; its author's own is the
+/// first.
+fn first_of(appended: &[Appended]) -> Decision {
+    match appended.first() {
+        Some(first) => Decision::Stored(first.position()),
+        None => Decision::Refused(Refusal::Internal),
+    }
+}
+
+/// Whether carrying it out changes what the room's later requests are judged by.
+fn is_change(proposal: &Proposal) -> bool {
+    matches!(proposal, Proposal::Append { change, .. } if change.is_control())
+}
+
+/// The proposal of a draft that makes a room: its join events, which the store makes from the members.
+fn joins() -> Proposal {
+    Proposal::Append { kind: Kind::JOIN, body: Bytes::new(), change: Change::None }
+}

@@ -1,6 +1,6 @@
 //! HISTORY and PAGE: reading stored events, which come as the sealed frames that they are.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::bounded::{check, put_length_u32};
 use crate::frame::{EncodedFrame, RawFrame};
@@ -70,8 +70,8 @@ impl Frames {
 
     /// The frames, each a slice of the same buffer.
     pub fn iter(&self) -> impl Iterator<Item = RawFrame> + use<> {
-        let mut rest = BytesMut::from(self.0.clone());
-        std::iter::from_fn(move || RawFrame::take(&mut rest, RECEIVE_FRAME_BYTES_MAX).ok().flatten())
+        let mut rest = self.0.clone();
+        std::iter::from_fn(move || RawFrame::take_enclosed_event(&mut rest).ok())
     }
 }
 

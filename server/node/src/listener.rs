@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use crate::connection::{Accepted, Connection};
 use crate::hub::{ConnectionId, Hub};
 use crate::link::{Link, Order};
 use crate::metrics::RefusedBecause;
+use crate::tls::asked_for_hark;
 
 /// Peers that are told at once that there is no room; more than these are only hung up on, because telling
 /// costs a handshake.
@@ -78,7 +79,10 @@ pub(crate) struct Door {
     pub(crate) tls: Arc<ArcSwap<ServerConfig>>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) open: Mutex<HashMap<ConnectionId, Arc<Link>>>,
+    /// Nobody is let in any more.
     pub(crate) shutdown: CancellationToken,
+    /// Whoever is still there has had its time.
+    pub(crate) abort: CancellationToken,
     polite: Arc<Semaphore>,
 }
 
@@ -91,6 +95,7 @@ impl Door {
             gate,
             open: Mutex::default(),
             shutdown: CancellationToken::new(),
+            abort: CancellationToken::new(),
             polite: Arc::new(Semaphore::new(POLITE_REFUSALS_MAX)),
         }
     }
@@ -123,8 +128,12 @@ impl Door {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.hub.metrics.connection_accepted();
-        let served = AssertUnwindSafe(self.serve_counted(stream, address, admission)).catch_unwind().await;
-        if served.is_err() {
+        let served = AssertUnwindSafe(self.serve_counted(stream, address, admission)).catch_unwind();
+        let ended = tokio::select! {
+            ended = served => ended,
+            () = self.abort.cancelled() => Ok(()),
+        };
+        if ended.is_err() {
             self.hub.metrics.connection_panicked();
             tracing::error!(peer = %address, "a connection's task panicked; the others go on");
         }
@@ -182,7 +191,9 @@ impl Door {
         match shaken {
             Err(elapsed) => refused(RefusedBecause::TlsHandshake, &elapsed),
             Ok(Err(error)) => refused(RefusedBecause::TlsHandshake, &error),
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() != Some(ALPN) => {
+            Ok(Ok(mut stream)) if !asked_for_hark(stream.get_ref().1) => {
+                // Whoever asked for another protocol was told so in the handshake; this one asked for none.
+                let _ = tokio::time::timeout(patience, stream.shutdown()).await;
                 refused(RefusedBecause::Alpn, &"the peer did not ask for hark/1")
             }
             Ok(Ok(stream)) => Some(stream),
@@ -208,6 +219,3 @@ impl Drop for Open<'_> {
         self.door.open.lock().remove(&self.id);
     }
 }
-
-/// The protocol's name in the TLS handshake.
-const ALPN: &[u8] = b"hark/1";

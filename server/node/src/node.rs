@@ -39,6 +39,9 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long presence changes gather before they are told.
 const PRESENCE_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How long the tasks of connections that were hung up on may take to end.
+const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Why a node could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -274,8 +277,8 @@ impl Node {
         }
     }
 
-    /// Stops accepting, tells every peer to come back later, lets them finish what they have begun, and
-    /// returns when all are gone and everything is stored, or when `grace` is over.
+    /// Stops accepting, tells every peer to come back later, and lets them finish what they have begun. Those
+    /// that have not done so when `grace` is over are hung up on. Returns when what was taken is stored.
     pub async fn shutdown(mut self, grace: Duration) -> ShutdownReport {
         self.is_ready.store(false, Ordering::Relaxed);
         self.door.shutdown.cancel();
@@ -290,6 +293,11 @@ impl Node {
         drop(links);
         self.hub.tasks.close();
         let in_time = tokio::time::timeout(grace, self.hub.tasks.wait()).await.is_ok();
+        if !in_time {
+            self.door.abort.cancel();
+            // What they have left behind them is short work; a call to a store that hangs is not waited for.
+            let _ = tokio::time::timeout(ABORT_PATIENCE, self.hub.tasks.wait()).await;
+        }
         self.housekeeping.cancel();
         for task in self.tasks.drain(..) {
             let _ = task.await; // a panic in there has been reported by the runtime

@@ -39,6 +39,8 @@ pub enum PasswordError {
 pub struct PasswordPool {
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    /// Passwords are set one at a time, so that whoever sets them keeps nobody from logging in.
+    setting: Arc<Semaphore>,
     /// What an unknown name's password is held against: the hash of a password that nobody knows.
     nobody: PasswordHash,
     entropy: Arc<dyn Entropy>,
@@ -61,6 +63,7 @@ impl PasswordPool {
         Ok(PasswordPool {
             running: Arc::new(Semaphore::new(cores)),
             admitted: Arc::new(Semaphore::new(cores + QUEUE_MAX)),
+            setting: Arc::new(Semaphore::new(1)),
             nobody,
             entropy,
             metrics,
@@ -83,11 +86,12 @@ impl PasswordPool {
         Ok(if is_known { verdict } else { Verdict::Wrong })
     }
 
-    /// The hash of `password`, with a salt of its own.
+    /// The hash of `password`, with a salt of its own, for a password that is being set.
     ///
     /// # Errors
     /// [`PasswordError::Busy`] or [`PasswordError::Fault`].
     pub async fn hash(&self, password: Secret<PASSWORD_BYTES_MAX>) -> Result<PasswordHash, PasswordError> {
+        let _turn = self.setting.acquire().await.map_err(|_| PasswordError::Busy)?;
         let salt = random_bytes(&*self.entropy);
         self.run(move || hash_now(password.expose(), &salt)).await
     }

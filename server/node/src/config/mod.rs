@@ -182,17 +182,6 @@ impl Draft {
             (None, Some(_)) => wrong("tls.key", "tls.key needs tls.cert beside it".to_owned()),
         }
         let limits = &self.config.limits;
-        if limits.publish_rate_per_second > 0 && limits.publish_burst_max == 0 {
-            let rate = limits.publish_rate_per_second;
-            wrong(
-                "limits.publish_rate_per_second",
-                format!(
-                    "limits.publish_rate_per_second = {rate} lets nothing through while limits.publish_burst_max \
-                     is 0; set limits.publish_burst_max as well, for instance to {}",
-                    rate.saturating_mul(2)
-                ),
-            );
-        }
         if limits.hello_timeout_ms > limits.auth_timeout_ms {
             let (hello, auth) = (limits.hello_timeout_ms, limits.auth_timeout_ms);
             wrong(

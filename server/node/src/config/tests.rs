@@ -183,7 +183,6 @@ fn problems_name_the_line_and_what_to_do() {
         ("[limits]\nconnections_max = \"9\"", "a whole number is needed"),
         ("[limits]\npage_events_max = 70_000", "it must be between 1 and 10000"),
         ("[limits]\nprofile = \"closed\"", "it must be one of open, public"),
-        ("[limits]\npublish_rate_per_second = 5", "set limits.publish_burst_max as well, for instance to 10"),
         ("[limits]\nhello_timeout_ms = 20_000", "is longer than limits.auth_timeout_ms"),
         ("[tls]\ncert = \"a\"", "harkd.toml:2: tls.cert needs tls.key beside it"),
         ("[tls]\nkey = \"a\"", "tls.key needs tls.cert beside it"),

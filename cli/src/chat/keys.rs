@@ -7,7 +7,8 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc as blocking;
+use std::thread;
 use std::time::Duration;
 
 use crossterm::event::{self, Event};
@@ -17,7 +18,8 @@ use tokio::sync::mpsc;
 pub(super) struct Keys {
     receiver: mpsc::Receiver<io::Result<Event>>,
     is_over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    /// Hangs up when the thread has ended.
+    ended: blocking::Receiver<()>,
 }
 
 /// Events that wait to be taken; at the bound the terminal's own buffer fills.
@@ -32,8 +34,12 @@ impl Keys {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let is_over = Arc::new(AtomicBool::new(false));
         let flag = is_over.clone();
-        let thread = thread::spawn(move || read(&sender, &flag));
-        Keys { receiver, is_over, thread: Some(thread) }
+        let (alive, ended) = blocking::channel();
+        thread::spawn(move || {
+            read(&sender, &flag);
+            drop::<blocking::Sender<()>>(alive);
+        });
+        Keys { receiver, is_over, ended }
     }
 
     /// The next event; `None` when there will be none. Cancel-safe.
@@ -57,13 +63,11 @@ fn read(sender: &mpsc::Sender<io::Result<Event>>, is_over: &AtomicBool) {
 }
 
 impl Drop for Keys {
-    /// Waits for the thread: whoever reads from the terminal next gets every key.
+    /// Waits for the thread, so that whoever reads from the terminal next gets every key. Not for ever: on a
+    /// terminal that is gone, crossterm reads its end over and over, and the thread ends with the process.
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
         self.receiver.close();
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked reads no more, which is all that is wanted here.
-            let _ = thread.join();
-        }
+        let _ = self.ended.recv_timeout(3 * KEEP_FOR);
     }
 }

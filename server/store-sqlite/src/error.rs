@@ -117,6 +117,9 @@ pub enum OpenError {
 pub(crate) enum Fault {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    /// The index is not the database it should be; the log is another matter.
+    #[error("index.db is damaged: {0}")]
+    Index(rusqlite::Error),
     /// A stored value is not what its type asks for.
     #[error("{0}")]
     Nonsense(String),
@@ -127,7 +130,7 @@ impl Fault {
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Fault::Sqlite(error) => is_damage(error),
-            Fault::Nonsense(_) => true,
+            Fault::Index(_) | Fault::Nonsense(_) => true,
         }
     }
 }
@@ -137,22 +140,30 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Whether the disk can still be trusted. Once a sync has failed, nobody knows what is on it, and a second try
-/// that succeeds proves nothing: from then on every operation fails.
+/// Whether the store can still be used. Once a sync has failed, nobody knows what is on the disk, and a second
+/// try that succeeds proves nothing: from then on every operation fails, until a start finds out what is there.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     fatal: OnceLock<String>,
 }
 
 impl Health {
-    /// Fails if a sync has failed before.
+    /// Fails if the store can not be used any more.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         self.fatal.get().map_or(Ok(()), |what| Err(StoreError::Fatal(what.clone())))
+    }
+
+    /// Lets nobody use the store any more: only a new start can mend it.
+    pub(crate) fn end(&self, what: String) {
+        self.fatal.get_or_init(|| what);
     }
 
     /// What the server has to make of a fault.
     pub(crate) fn judge(&self, fault: impl Into<Fault>) -> StoreError {
         let fault = fault.into();
+        if let Err(ended) = self.check() {
+            return ended;
+        }
         let what = fault.to_string();
         match &fault {
             Fault::Sqlite(error) if is_failed_sync(error) => {

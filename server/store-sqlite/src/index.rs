@@ -48,15 +48,17 @@ impl Shared {
     }
 
     /// Passes a fault of the index on; if the file is damaged, has it built again at the next start.
-    pub(crate) fn index_fault(&self, fault: impl Into<Fault>) -> Fault {
-        let fault = fault.into();
-        if fault.is_damage() && !self.distrust.exists() {
-            tracing::error!(error = %fault, "index.db is damaged; it is built again when the server starts");
+    pub(crate) fn index_fault(&self, error: rusqlite::Error) -> Fault {
+        if !is_damage(&error) {
+            return error.into();
+        }
+        if !self.distrust.exists() {
+            tracing::error!(%error, "index.db is damaged; it is built again when the server starts");
             if let Err(error) = std::fs::write(&self.distrust, "") {
                 tracing::error!(%error, "this could not be noted: remove index.db before the next start");
             }
         }
-        fault
+        Fault::Index(error)
     }
 }
 

@@ -92,10 +92,16 @@ impl SqliteLog {
 
     /// Waits until as many more events can be left unindexed.
     fn make_way(&mut self, drafts: usize) -> Result<(), Fault> {
-        if self.parts.shared.tail.read().len().saturating_add(drafts) <= self.bounds.unindexed_max {
+        let shared = &self.parts.shared;
+        if shared.tail.read().len().saturating_add(drafts) <= self.bounds.unindexed_max {
             return Ok(());
         }
-        self.parts.indexer.lock().catch_up(&self.parts.shared)
+        let caught_up = self.parts.indexer.lock().catch_up(shared);
+        if let Err(fault @ Fault::Index(_)) = &caught_up {
+            // Every later append would fail like this one, until a start builds the index again.
+            shared.health.end(format!("{fault}; the next start builds it again"));
+        }
+        caught_up
     }
 
     /// Rings for what the group left to be done, if it is enough to be worth it.
@@ -250,6 +256,32 @@ mod tests {
             assert!(stores.log.parts.shared.tail.read().len() <= 10);
         }
         assert!(seqs(&stores, room).into_iter().eq(1..=121));
+    }
+
+    #[test]
+    fn a_damaged_index_ends_the_store_and_the_next_start_builds_it() {
+        let (mut stores, room, folder) = stores(Bounds::DEFAULT);
+        stores.log.append(NOW, (2..=3_000).map(|number| message(room, 1, number, "cup")).collect()).unwrap();
+        drop(stores);
+        let path = folder.path().join("index.db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        // Behind the two tables' first pages: opening finds nothing wrong.
+        bytes[3 * 4_096..].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        let bounds = Bounds { unindexed_max: 10, index_batch: usize::MAX, ..Bounds::DEFAULT };
+        let mut stores = SqliteStores::open_with(folder.path(), bounds).unwrap();
+        // For as long as it is not needed, the log goes on without it.
+        for number in 3_001..=3_010 {
+            stores.log.append(NOW, vec![message(room, 1, number, "cup")]).unwrap();
+        }
+        for _ in 0..2 {
+            let error = stores.log.append(NOW, vec![message(room, 1, 3_011, "cup")]).unwrap_err();
+            assert!(matches!(&error, StoreError::Fatal(what) if what.contains("index.db")), "{error}");
+        }
+        drop(stores);
+        let mut stores = SqliteStores::open_with(folder.path(), bounds).unwrap();
+        stores.log.append(NOW, vec![message(room, 1, 3_011, "cup")]).unwrap();
+        assert!(seqs(&stores, room).into_iter().eq(1..=3_011));
     }
 
     #[test]

@@ -111,3 +111,23 @@ async fn a_new_password_forgets_the_devices_and_leaves_connections_alone() {
     the!(rig.greeted().await.ask(login).await, Authenticated);
     assert_eq!(root.refusal(set_password("nobody", PASSWORD)).await.code, ErrorCode::NOT_FOUND);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_crosses_its_disabling_does_not_stay() {
+    let rig = Rig::start().await;
+    let mut root = admin(&rig).await;
+    let token = rig.device_token("bob");
+    for round in 0..200 {
+        let mut bob = rig.greeted().await;
+        let login = bob.send(auth(AuthMethod::DEVICE_TOKEN, "bob", &token)).await;
+        the!(root.ask(disable("bob", true)).await, Ok);
+        match bob.answer(login).await {
+            Frame::Error(error) => assert_eq!(error.code, ErrorCode::AUTH_FAILED),
+            Frame::Authenticated(_) => {
+                assert_eq!(bob.end_by_error().await.code, ErrorCode::ACCOUNT_DISABLED, "round {round}");
+            }
+            other => panic!("{other:?}"),
+        }
+        the!(root.ask(disable("bob", false)).await, Ok);
+    }
+}

@@ -18,24 +18,33 @@ async fn what_happened_is_counted_once() {
     let mut stranger = rig.greeted().await;
     stranger.refusal(auth(AuthMethod::PASSWORD, "ann", "wrong")).await;
 
+    let mut broken = rig.greeted().await;
+    let nonsense = crate::rig::raw_frame(hark_protocol::FrameType::PUBLISH.0, 9, b"");
+    broken.send_bytes(&[&nonsense[..], b"GET /"].concat()).await;
+    assert_eq!(broken.end().await.len(), 3, "an answer, ERROR and CLOSE");
+    rig.until("it is gone", |rig| rig.number("hark_connections") == 2).await;
+
     let expected = [
         ("hark_connections", 2),
-        ("hark_connections_accepted_total", 2),
+        ("hark_connections_accepted_total", 3),
         ("hark_connections_panicked_total", 0),
         ("hark_subscriptions", 1),
         ("hark_rooms_loaded", 1),
         ("hark_logins_total{outcome=\"done\"}", 1),
         ("hark_logins_total{outcome=\"failed\"}", 1),
-        ("hark_frames_received_total{type=\"HELLO\"}", 2),
-        ("hark_frames_received_total{type=\"PUBLISH\"}", 11),
+        ("hark_frames_received_total{type=\"HELLO\"}", 3),
+        ("hark_frames_received_total{type=\"PUBLISH\"}", 12),
         ("hark_frames_received_total{type=\"PING\"}", 1),
-        ("hark_frames_sent_total{type=\"WELCOME\"}", 2),
+        ("hark_frames_sent_total{type=\"WELCOME\"}", 3),
         ("hark_frames_sent_total{type=\"PUBLISHED\"}", 11), // the room's own among them
         ("hark_frames_sent_total{type=\"EVENT\"}", 10),
         ("hark_frames_sent_total{type=\"REPLAYED\"}", 1),
         ("hark_frames_sent_total{type=\"PONG\"}", 1),
-        ("hark_frames_sent_total{type=\"ERROR\"}", 2),
+        ("hark_frames_sent_total{type=\"ERROR\"}", 4),
+        ("hark_frames_sent_total{type=\"CLOSE\"}", 1),
         ("hark_errors_sent_total{code=\"CONFLICT\"}", 1),
+        ("hark_errors_sent_total{code=\"UNAUTHENTICATED\"}", 1),
+        ("hark_errors_sent_total{code=\"BAD_MAGIC\"}", 1),
         ("hark_errors_sent_total{code=\"AUTH_FAILED\"}", 1),
         ("hark_deliveries_total", 10),
         ("hark_publishes_total{outcome=\"duplicate\"}", 1),

@@ -18,9 +18,9 @@ pub struct CursorBook {
 impl CursorBook {
     /// Notes that a device has acknowledged a room up to a cursor. Within one epoch it never moves back.
     pub fn move_to(&mut self, device: DeviceId, room: RoomId, cursor: Cursor) {
-        let entry = self.moved.entry((device, room)).or_insert(cursor);
-        if entry.epoch != cursor.epoch || entry.seq < cursor.seq {
-            *entry = cursor;
+        let held = self.get(device, room);
+        if held.is_none_or(|held| held.epoch != cursor.epoch || held.seq < cursor.seq) {
+            self.moved.insert((device, room), cursor);
         }
     }
 

@@ -125,8 +125,18 @@ impl<H: RoomHandle> Delivery<H> {
     /// Ends a subscription, and hands back what it held on to.
     pub fn remove(&mut self, room: RoomId) -> Option<(H, Subscription)> {
         let entry = self.entries.remove(&room)?;
-        self.in_flight -= entry.subscription.in_flight();
+        self.give_back(entry.subscription.in_flight());
         Some((entry.handle, entry.subscription))
+    }
+
+    /// Events that were in flight are not any more. If the connection's window was full, it has held back
+    /// rooms at which nobody will hint again.
+    fn give_back(&mut self, events: u64) {
+        let was_full = self.in_flight >= self.window;
+        self.in_flight -= events;
+        if was_full && events > 0 {
+            self.recheck();
+        }
     }
 
     /// How many subscriptions there are.
@@ -137,6 +147,11 @@ impl<H: RoomHandle> Delivery<H> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Events sent and not acknowledged, over all subscriptions.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
     }
 
     /// The subscription to that room.
@@ -185,13 +200,11 @@ impl<H: RoomHandle> Delivery<H> {
             return Ok(false);
         }
         let before = entry.subscription.acked();
-        let had_credit = self.in_flight < self.window;
-        self.in_flight -= entry.subscription.on_ack(ack.seq)?;
+        let events = entry.subscription.on_ack(ack.seq)?;
         let moved = entry.subscription.acked() > before;
-        if had_credit {
+        if events > 0 {
             self.hint(ack.room);
-        } else {
-            self.recheck(); // the connection's window held back rooms that nobody will hint at again
+            self.give_back(events);
         }
         Ok(moved)
     }
@@ -202,10 +215,13 @@ impl<H: RoomHandle> Delivery<H> {
         while out.len() < bytes_max {
             let Some(room) = self.dirty.pop_front() else { break };
             let Some(entry) = self.entries.get_mut(&room) else { continue };
-            entry.is_dirty = false;
+            if !std::mem::take(&mut entry.is_dirty) {
+                continue; // left behind by a subscription before this one
+            }
             let credit = self.window.saturating_sub(self.in_flight);
             let before = entry.subscription.in_flight();
-            let turn = entry.turn(room, self.account, credit, out);
+            let events_max = credit.min(entry.subscription.credit()).min(TURN_EVENTS_MAX);
+            let turn = entry.turn(&mut Pen { room, account: self.account, events_max, bytes_max, out });
             let sent = entry.subscription.in_flight() - before;
             self.in_flight += sent;
             round.events += sent;
@@ -224,15 +240,16 @@ impl<H: RoomHandle> Delivery<H> {
     }
 
     /// Takes what a [`Fetch`] has read. An empty or failed read is tried again at the next recheck.
-    pub fn fetched(&mut self, fetch: &Fetch, read: Vec<Stored>) {
+    pub fn fetched(&mut self, fetch: &Fetch, mut read: Vec<Stored>) {
         let Some(entry) = self.entries.get_mut(&fetch.room) else { return };
         if entry.generation != fetch.generation {
             return;
         }
         entry.is_fetching = false;
-        let has_any = !read.is_empty();
-        entry.subscription.keep_stored(read);
-        if has_any {
+        // The store may be ahead of the room, whose head is what everybody goes by.
+        let head = entry.handle.with(Room::head);
+        read.retain(|stored| stored.seq() <= head);
+        if entry.subscription.keep_stored(read) {
             self.hint(fetch.room);
         }
     }
@@ -273,6 +290,9 @@ impl<H: RoomHandle> Progress for Delivery<H> {
 
     fn has_reached(&self, room: RoomId, seq: Seq) -> bool {
         let Some(entry) = self.entries.get(&room) else { return true };
+        if !entry.subscription.is_live() {
+            return true; // it was live when the target was set: this is another one, followed since
+        }
         let credit = entry.subscription.credit().min(self.window.saturating_sub(self.in_flight));
         entry.subscription.next() > seq || credit == 0
     }
@@ -280,17 +300,14 @@ impl<H: RoomHandle> Progress for Delivery<H> {
 
 impl<H: RoomHandle> Entry<H> {
     /// Writes what one turn allows.
-    fn turn(&mut self, room: RoomId, account: AccountId, connection_credit: u64, out: &mut Vec<u8>) -> Turn {
+    fn turn(&mut self, pen: &mut Pen<'_>) -> Turn {
         let Entry { handle, subscription, .. } = self;
-        let credit = connection_credit.min(subscription.credit()).min(TURN_EVENTS_MAX);
-        let turn = match subscription.has_stored() {
-            true => write_stored(room, account, subscription, credit, out),
-            false => handle.with(|state| write_tail(state, account, subscription, credit, out)),
+        pen.write_replayed(subscription); // at once, where there is nothing to replay
+        let written = match subscription.has_stored() {
+            true => pen.write_stored(handle, subscription),
+            false => handle.with(|room| pen.write_tail(room, subscription)),
         };
-        if let Some(seq) = subscription.take_replayed() {
-            encode_into(Correlation::NONE, &Replayed { room, epoch: subscription.epoch(), seq }, out);
-        }
-        turn
+        written.unwrap_or_else(Turn::Ended)
     }
 
     fn fetch(&mut self, room: RoomId, connection_credit: u64) -> Fetch {
@@ -306,72 +323,117 @@ impl<H: RoomHandle> Entry<H> {
     }
 }
 
-/// Writes events from the room's tail.
-fn write_tail(
-    state: &Room,
-    account: AccountId,
-    subscription: &mut Subscription,
-    credit: u64,
-    out: &mut Vec<u8>,
-) -> Turn {
-    let row = state.row();
-    if subscription.next() < row.first && subscription.next() <= row.head {
-        write_gap(row.id, subscription, row.first.previous(), GapReason::RETENTION, out);
-    }
-    if subscription.next() > row.head {
-        return Turn::Quiet;
-    }
-    if credit == 0 {
-        return Turn::Starved;
-    }
-    let Some(events) = state.tail().from(subscription.next()) else { return Turn::Fetch };
-    for (seq, event) in events.take(usize::try_from(credit).unwrap_or(usize::MAX)) {
-        write_event(&event.frame, subscription, out);
-        if let Some(removal) = event.removes
-            && removal.account == account
-            && subscription.is_ended_by(seq)
-        {
-            return Turn::Ended(removal.reason);
-        }
-    }
-    if subscription.next() <= row.head { Turn::More } else { Turn::Quiet }
-}
-
-/// Writes events that were read from the store.
-fn write_stored(
+/// What one turn of one subscription writes with: for whom, how much, and where.
+struct Pen<'a> {
     room: RoomId,
     account: AccountId,
-    subscription: &mut Subscription,
-    credit: u64,
-    out: &mut Vec<u8>,
-) -> Turn {
-    for _ in 0..credit {
-        let Some(stored) = subscription.take_stored() else { break };
-        match stored {
-            Stored::Damaged { seq } => write_gap(room, subscription, seq, GapReason::DAMAGED, out),
-            Stored::Event { seq, frame } => {
-                write_event(&frame, subscription, out);
-                if let Some(removal) = removal(&frame)
-                    && removal.account == account
-                    && subscription.is_ended_by(seq)
-                {
-                    return Turn::Ended(removal.reason);
+    /// Events that credit and the turn allow.
+    events_max: u64,
+    /// Nothing more is begun once `out` holds so much.
+    bytes_max: usize,
+    out: &'a mut Vec<u8>,
+}
+
+impl Pen<'_> {
+    /// Writes events from the room's tail. `Err` where the subscription ends.
+    fn write_tail(&mut self, room: &Room, subscription: &mut Subscription) -> Result<Turn, EndReason> {
+        let row = room.row();
+        if subscription.next() < row.first && subscription.next() <= row.head {
+            self.write_gap(room, subscription, row.first.previous(), GapReason::RETENTION)?;
+        }
+        if subscription.next() > row.head {
+            return Ok(Turn::Quiet);
+        }
+        if self.events_max == 0 {
+            return Ok(Turn::Starved);
+        }
+        let Some(events) = room.tail().from(subscription.next()) else { return Ok(Turn::Fetch) };
+        for (_, event) in events.take(self.events()) {
+            self.write_event(&event.frame, event.removes, subscription)?;
+            if self.out.len() >= self.bytes_max {
+                break;
+            }
+        }
+        Ok(if subscription.next() <= row.head { Turn::More } else { Turn::Quiet })
+    }
+
+    /// Writes events that were read from the store. `Err` where the subscription ends.
+    fn write_stored<H: RoomHandle>(
+        &mut self,
+        handle: &H,
+        subscription: &mut Subscription,
+    ) -> Result<Turn, EndReason> {
+        if self.events_max == 0 {
+            return Ok(Turn::Starved);
+        }
+        for _ in 0..self.events() {
+            let Some(stored) = subscription.take_stored() else { break };
+            let missing = stored.seq().previous();
+            if subscription.next() <= missing {
+                handle.with(|room| self.write_gap(room, subscription, missing, GapReason::RETENTION))?;
+            }
+            match stored {
+                Stored::Event { frame, .. } => self.write_event(&frame, removal(&frame), subscription)?,
+                Stored::Damaged { seq } => {
+                    handle.with(|room| self.write_gap(room, subscription, seq, GapReason::DAMAGED))?;
                 }
+            }
+            if self.out.len() >= self.bytes_max {
+                break;
+            }
+        }
+        Ok(Turn::More)
+    }
+
+    fn events(&self) -> usize {
+        usize::try_from(self.events_max).unwrap_or(usize::MAX)
+    }
+
+    fn write_event(
+        &mut self,
+        frame: &EncodedFrame,
+        removes: Option<Removal>,
+        subscription: &mut Subscription,
+    ) -> Result<(), EndReason> {
+        let seq = subscription.next();
+        self.out.extend_from_slice(frame.as_slice());
+        subscription.on_sent();
+        match removes {
+            Some(removal) if removal.account == self.account && seq > subscription.joined() => {
+                Err(removal.reason)
+            }
+            _ => {
+                self.write_replayed(subscription);
+                Ok(())
             }
         }
     }
-    if credit == 0 { Turn::Starved } else { Turn::More }
-}
 
-fn write_event(frame: &EncodedFrame, subscription: &mut Subscription, out: &mut Vec<u8>) {
-    out.extend_from_slice(frame.as_slice());
-    subscription.on_sent();
-}
+    fn write_gap(
+        &mut self,
+        room: &Room,
+        subscription: &mut Subscription,
+        to: Seq,
+        reason: GapReason,
+    ) -> Result<(), EndReason> {
+        let (epoch, from) = (subscription.epoch(), subscription.next());
+        encode_into(Correlation::NONE, &Gap { room: self.room, epoch, from, to, reason }, self.out);
+        subscription.on_gap(to);
+        // The event that removes the account may be what is missing: then the room knows more than its log.
+        if room.member(self.account).is_none_or(|member| member.joined != subscription.joined()) {
+            return Err(EndReason::KICKED);
+        }
+        self.write_replayed(subscription);
+        Ok(())
+    }
 
-fn write_gap(room: RoomId, subscription: &mut Subscription, to: Seq, reason: GapReason, out: &mut Vec<u8>) {
-    let gap = Gap { room, epoch: subscription.epoch(), from: subscription.next(), to, reason };
-    encode_into(Correlation::NONE, &gap, out);
-    subscription.on_gap(to);
+    /// Writes REPLAYED where the replay ends, and nowhere else.
+    fn write_replayed(&mut self, subscription: &mut Subscription) {
+        if let Some(seq) = subscription.take_replayed() {
+            let mark = Replayed { room: self.room, epoch: subscription.epoch(), seq };
+            encode_into(Correlation::NONE, &mark, self.out);
+        }
+    }
 }
 
 /// Whom a stored event removes from its room.

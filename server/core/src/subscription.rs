@@ -131,10 +131,10 @@ impl Subscription {
         self.acked
     }
 
-    /// Whether an event at `seq` that removes the account ends this subscription; one from before its present
-    /// membership does not.
-    pub fn is_ended_by(&self, seq: Seq) -> bool {
-        seq > self.joined
+    /// The join event of the membership that it rests on. An event behind it that removes the account ends the
+    /// subscription; one from before does not.
+    pub fn joined(&self) -> Seq {
+        self.joined
     }
 
     /// Events sent and not acknowledged.
@@ -191,11 +191,14 @@ impl Subscription {
         self.replay_to.take_if(|to| *to < self.next)
     }
 
-    /// Keeps what was read from the store for it, unless it has moved on meanwhile.
-    pub fn keep_stored(&mut self, read: Vec<Stored>) {
-        if read.first().is_some_and(|first| first.seq() == self.next) {
+    /// Keeps what was read from the store for it, and says whether it did: a read that is empty, or that begins
+    /// with what has been sent meanwhile, is of no use.
+    pub fn keep_stored(&mut self, read: Vec<Stored>) -> bool {
+        let is_useful = read.first().is_some_and(|first| first.seq() >= self.next);
+        if is_useful {
             self.stored = read.into();
         }
+        is_useful
     }
 
     /// The next of what was read from the store.

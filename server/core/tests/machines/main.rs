@@ -11,6 +11,10 @@ mod samples;
 mod session_matrix;
 mod session_rules;
 mod session_schedules;
+mod room_matrix;
+mod room_schedules;
+mod cursors_and_rates;
+mod delivery;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 

@@ -130,6 +130,7 @@ fn directory_refusal(error: &DirectoryError) -> Refusal {
     match error {
         DirectoryError::NameTaken => Refusal::NameTaken,
         DirectoryError::NoAccount => Refusal::NotFound("account"),
+        DirectoryError::Outdated => Refusal::AuthFailed,
         DirectoryError::Store(error) => refusal(error),
     }
 }

@@ -157,11 +157,14 @@ impl Directory for SqliteDirectory {
     }
 
     fn add_device(&self, new: NewDevice, devices_max: u32) -> Result<DeviceId, DirectoryError> {
-        let id = self.change(|directory| {
+        self.change(|directory| {
             let account = ordinal(new.account.0);
-            let known = "SELECT 1 FROM accounts WHERE id = ?1";
-            if directory.query_row(known, params![account], |_| Ok(())).optional()?.is_none() {
-                return Ok(None);
+            let rests_on = "SELECT password = ?2 AND NOT disabled FROM accounts WHERE id = ?1";
+            let holds = directory.query_row(rests_on, params![account, new.password.0], |row| row.get(0));
+            match holds.optional()? {
+                None => return Ok(Err(DirectoryError::NoAccount)),
+                Some(false) => return Ok(Err(DirectoryError::Outdated)),
+                Some(true) => {}
             }
             // The most recently used stay; OFFSET skips as many as fit beside the new one.
             directory.execute(
@@ -174,9 +177,8 @@ impl Directory for SqliteDirectory {
                  VALUES (?1, ?2, ?3, ?4, ?5)",
                 params![account, new.label.as_str(), new.token.0, int(new.now.0), noted(new.now)],
             )?;
-            Ok(Some(DeviceId(directory.last_insert_rowid().cast_unsigned())))
-        })?;
-        id.ok_or(DirectoryError::NoAccount)
+            Ok(Ok(DeviceId(directory.last_insert_rowid().cast_unsigned())))
+        })?
     }
 
     fn device(&self, token: &TokenHash, now: UnixMillis) -> Result<Option<DeviceRow>, StoreError> {

@@ -105,7 +105,10 @@ impl Directory for MemoryDirectory {
 
     fn add_device(&self, new: NewDevice, devices_max: u32) -> Result<DeviceId, DirectoryError> {
         let mut state = lock(&self.state);
-        state.account_mut(new.account)?;
+        let account = state.account_mut(new.account)?;
+        if account.disabled || account.password != new.password {
+            return Err(DirectoryError::Outdated);
+        }
         let devices = state.devices_of(new.account);
         let others_max = usize::try_from(devices_max.saturating_sub(1)).unwrap_or(usize::MAX);
         let surplus = devices.len().saturating_sub(others_max);

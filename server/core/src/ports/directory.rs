@@ -92,6 +92,8 @@ pub struct NewDevice {
     pub label: Line<DEVICE_LABEL_BYTES_MAX>,
     /// The hash of its token.
     pub token: TokenHash,
+    /// The password that was shown for it, as it was kept when it was checked.
+    pub password: PasswordHash,
     /// When it is made.
     pub now: UnixMillis,
 }
@@ -105,6 +107,9 @@ pub enum DirectoryError {
     /// There is no such account.
     #[error("there is no such account")]
     NoAccount,
+    /// What it rests on has changed since it was checked.
+    #[error("the account has changed meanwhile")]
+    Outdated,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -158,11 +163,12 @@ pub trait Directory: Send + Sync + 'static {
         display_name: Line<DISPLAY_NAME_BYTES_MAX>,
     ) -> Result<(), DirectoryError>;
 
-    /// Makes a device. If the account would have more than `devices_max`, those unused the longest are forgotten;
-    /// the new one never is.
+    /// Makes a device, if the password that was checked is still the account's and the account is not shut out:
+    /// checking takes long enough for a change to overtake it. If the account would have more than `devices_max`,
+    /// those unused the longest are forgotten; the new one never is.
     ///
     /// # Errors
-    /// [`DirectoryError::NoAccount`] or the store's.
+    /// [`DirectoryError::NoAccount`], [`DirectoryError::Outdated`] or the store's.
     fn add_device(&self, device: NewDevice, devices_max: u32) -> Result<DeviceId, DirectoryError>;
 
     /// The device with that token, noting that it was used at `now`.

@@ -21,6 +21,8 @@ pub fn suite<D: Directory, G>(make: impl Fn() -> (Arc<D>, G)) {
         a_device_is_noted_by_the_hour,
         the_device_unused_the_longest_makes_way,
         a_new_password_forgets_the_accounts_devices,
+        a_device_is_not_made_with_an_earlier_password,
+        a_device_is_not_made_for_who_is_shut_out,
         a_forgotten_device_is_gone_and_its_id_with_it,
         settings_are_kept_by_key,
     ];
@@ -30,23 +32,29 @@ pub fn suite<D: Directory, G>(make: impl Fn() -> (Arc<D>, G)) {
     }
 }
 
+/// The password of every new account.
+fn password() -> PasswordHash {
+    PasswordHash("$argon2id$first".into())
+}
+
 /// An account that is to be made.
 pub(super) fn new_account(name: &str) -> NewAccount {
     NewAccount {
         name: AccountName::parse(name).unwrap(),
         display_name: Line::parse(&format!("{name} 🫖")).unwrap(),
         role: AccountRole::USER,
-        password: PasswordHash(format!("$argon2id$of-{name}")),
+        password: password(),
         created: UnixMillis(1_234),
     }
 }
 
-/// A device that is to be made, with a token of this byte.
+/// A device that is to be made with a new account's password, and with a token of this byte.
 pub(super) fn new_device(account: AccountId, token: u8, now: u64) -> NewDevice {
     NewDevice {
         account,
         label: Line::parse(&format!("phone {token}")).unwrap(),
         token: TokenHash([token; 32]),
+        password: password(),
         now: UnixMillis(now),
     }
 }
@@ -172,6 +180,31 @@ fn a_new_password_forgets_the_accounts_devices<D: Directory>(directory: &D) {
     }
     directory.set_password(account, PasswordHash("new".into())).unwrap();
     assert_eq!([1, 2, 3].map(|token| device(directory, token, 0).is_some()), [false, false, true]);
+}
+
+fn a_device_is_not_made_with_an_earlier_password<D: Directory>(directory: &D) {
+    let account = directory.add_account(new_account("ann")).unwrap();
+    directory.add_device(new_device(account, 1, 0), 1).unwrap();
+    directory.set_password(account, PasswordHash("new".into())).unwrap();
+    let with = |password: &str, token| {
+        let password = PasswordHash(password.into());
+        directory.add_device(NewDevice { password, ..new_device(account, token, 0) }, 1)
+    };
+    with("new", 2).unwrap();
+    for outdated in [&*password().0, "", "ne", "NEW"] {
+        assert_eq!(with(outdated, 3), Err(DirectoryError::Outdated), "{outdated}");
+    }
+    // Nor has another device made way for it.
+    assert_eq!([1, 2, 3].map(|token| device(directory, token, 0).is_some()), [false, true, false]);
+}
+
+fn a_device_is_not_made_for_who_is_shut_out<D: Directory>(directory: &D) {
+    let account = directory.add_account(new_account("ann")).unwrap();
+    directory.set_disabled(account, true).unwrap();
+    assert_eq!(directory.add_device(new_device(account, 1, 0), 9), Err(DirectoryError::Outdated));
+    assert_eq!(device(directory, 1, 0), None);
+    directory.set_disabled(account, false).unwrap();
+    directory.add_device(new_device(account, 1, 0), 9).unwrap();
 }
 
 fn a_forgotten_device_is_gone_and_its_id_with_it<D: Directory>(directory: &D) {

@@ -110,6 +110,7 @@ async fn by_password(hub: &Hub, auth: Auth) -> Result<Authenticated, Refusal> {
         account: row.id,
         label: auth.device_label,
         token: token_hash(token.expose()),
+        password: row.password.clone(),
         now: hub.clock.0.now(),
     };
     let max = hub.limits().devices_per_account_max;

@@ -25,9 +25,10 @@ fn filled(bench: &mut Bench) -> impl Fn(&Bench) + use<> {
         password: PasswordHash("$phc".into()),
         created: UnixMillis(1),
     };
+    let password = account.password.clone();
     let account = directory.add_account(account).unwrap();
     let (token, now) = (TokenHash([7; 32]), UnixMillis(1));
-    let new = NewDevice { account, label: "phone".parse().unwrap(), token, now };
+    let new = NewDevice { account, label: "phone".parse().unwrap(), token, password, now };
     let device = directory.add_device(new, 9).unwrap();
     let cursor = Cursor { epoch: Epoch(u64::MAX), seq: Seq(5) };
     directory.save_cursors(&[(device, tea, cursor)]).unwrap();

@@ -131,9 +131,11 @@ impl Rig {
     /// The token of a new device of that account.
     pub(crate) fn device_token(&self, name: &str) -> String {
         let account = self.account(name);
+        let password = self.directory.accounts_by_id(&[account]).unwrap().remove(0).password;
         let token = new_token(TokenKind::Device, &OsEntropy);
         let label = Line::parse("test").unwrap();
-        let device = NewDevice { account, label, token: token_hash(token.expose()), now: UnixMillis(1) };
+        let hash = token_hash(token.expose());
+        let device = NewDevice { account, label, token: hash, password, now: UnixMillis(1) };
         self.directory.add_device(device, u32::MAX).unwrap();
         token.expose().to_owned()
     }

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::error_code::ErrorCode;
 use crate::header::{CHECKED_BYTES, HEADER_BYTES, Header, MAGIC, VERSION, checksum};
-use crate::limits::{PRE_AUTH_FRAME_BYTES_MAX, RECEIVE_FRAME_BYTES_MAX};
+use crate::limits::RECEIVE_FRAME_BYTES_MAX;
 use crate::wire::{DecodeError, Payload};
 use crate::{Correlation, FrameType};
 
@@ -55,8 +55,8 @@ impl RawFrame {
     /// Takes one frame off the front of `input`, or `None` when it is not all there yet.
     ///
     /// The header is judged as soon as it is there: magic, version, then length against `length_max`; nothing
-    /// is allocated for a payload that is refused. Once authentication has raised `length_max`, EVENT and PAGE
-    /// are held to [`RECEIVE_FRAME_BYTES_MAX`] if that is more. The checksum is judged when the payload is there. After an error `input` is of no use.
+    /// is allocated for a payload that is refused. A client's `length_max` is [`RECEIVE_FRAME_BYTES_MAX`]. The
+    /// checksum is judged when the payload is there. After an error `input` is of no use.
     ///
     /// # Errors
     /// [`FrameError`], which ends the connection.
@@ -89,18 +89,11 @@ impl RawFrame {
         if header.version != VERSION {
             return Err(FrameError::Version(header.version));
         }
-        let max = match header.frame_type {
-            // Before authentication nobody is sent a record, and no stranger may have this much buffered.
-            FrameType::EVENT | FrameType::PAGE if length_max > PRE_AUTH_FRAME_BYTES_MAX => {
-                length_max.max(RECEIVE_FRAME_BYTES_MAX)
-            }
-            _ => length_max,
-        };
-        if header.length > max {
-            return Err(FrameError::TooLarge { length: header.length, max });
+        let too_large = FrameError::TooLarge { length: header.length, max: length_max };
+        if header.length > length_max {
+            return Err(too_large);
         }
-        let payload = usize::try_from(header.length)
-            .map_err(|_| FrameError::TooLarge { length: header.length, max })?;
+        let payload = usize::try_from(header.length).map_err(|_| too_large)?;
         Ok(Some((header, HEADER_BYTES + payload)))
     }
 

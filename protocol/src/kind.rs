@@ -6,8 +6,8 @@ use crate::wire::record;
 use crate::{AccountId, AccountName, Line, RoomRole};
 
 open_enum! {
-    /// What an event is. `0x0001` and `0x4000..=0x7fff` are published by clients; the others below `0x4000`
-    /// are control events, which the server mints from the request of the same name.
+    /// What an event is. Clients publish [`Kind::MESSAGE`] and the kinds `0x4000..=0x7fff`, which belong to
+    /// applications; the others are control events, which the server mints from requests.
     pub struct Kind(u16) as "kind" {
         /// A message; its body is the application's, by custom UTF-8 text.
         MESSAGE = 0x0001 "message",

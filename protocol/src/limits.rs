@@ -3,8 +3,8 @@
 use crate::open::open_enum;
 use crate::wire::record;
 
-/// Payload bytes of EVENT and PAGE that every receiver of version 1 accepts, whatever it advertises: an
-/// operator who lowers a limit must not make old messages undeliverable.
+/// Payload bytes of a frame that every client of version 1 accepts: an operator who lowers a limit must not make
+/// old messages undeliverable.
 pub const RECEIVE_FRAME_BYTES_MAX: u32 = 1024 * 1024;
 
 /// Payload bytes of a frame sent to a server before it has authenticated the peer: a HELLO, a REGISTER or an
@@ -130,7 +130,7 @@ record! {
     pub struct Limit as "limit" {
         /// Which limit.
         pub id: LimitId,
-        /// Its value, in the unit that its name ends with.
+        /// Its value, in the unit that the specification's table of limits gives.
         pub value: u64,
     }
 }

@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use hark_protocol::limits::{AGENT_BYTES_MAX, FRAME_BYTES_DEFAULT};
+use hark_protocol::limits::{AGENT_BYTES_MAX, RECEIVE_FRAME_BYTES_MAX};
 use hark_protocol::{
     AccountId, Correlation, Disposition, EncodedFrame, ErrorCode, Frame, FrameError, Line, Payload,
     PresenceMode, RawFrame, RoomId, Seq, Signal, SignalKind,
@@ -264,8 +264,8 @@ impl Session {
         self.heartbeat.on_bytes(rest, now);
     }
 
-    /// The longest payload that is taken, EVENT and PAGE aside.
-    pub(crate) const LENGTH_MAX: u32 = FRAME_BYTES_DEFAULT;
+    /// The longest payload that is taken.
+    pub(crate) const LENGTH_MAX: u32 = RECEIVE_FRAME_BYTES_MAX;
 
     /// A whole frame arrived.
     pub(crate) fn on_frame(&mut self, raw: &RawFrame, now: Moment, out: &mut Vec<Effect>) {

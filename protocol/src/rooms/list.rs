@@ -36,7 +36,8 @@ record! {
         pub role: RoomRole,
         /// Which incarnation its log is.
         pub epoch: Epoch,
-        /// The seq of its oldest event that can still be read.
+        /// The seq of the oldest event that its log still has. A member may read later ones only, where history is
+        /// `since join`.
         pub first: Seq,
         /// The seq of its newest event.
         pub head: Seq,

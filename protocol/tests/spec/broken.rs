@@ -75,11 +75,18 @@ impl Broken<'_> {
         let mut unsealed = header(0x0007, u32::MAX);
         unsealed[16] ^= 1;
         for (id, label, length_max, bytes, comment) in [
-            ("length-above", "FR-R16", None, header(0x0201, 65_537), "one byte above frame_bytes_max"),
+            ("length-above", "FR-R44", None, header(0x0201, 65_537), "one byte above frame_bytes_max"),
             ("length-preauth", "FR-R14", Some(4096), header(0x0001, 4_097), "one byte above 4096"),
-            ("length-event-preauth", "FR-R14", Some(4096), header(0x0207, 4_097), "an EVENT from a stranger"),
-            ("length-event", "FR-R19", receive, header(0x0207, 1_048_577), "an EVENT above 1 MiB"),
-            ("length-page", "FR-R19", receive, header(0x020e, 1_048_577), "a PAGE above 1 MiB"),
+            ("length-event-preauth", "FR-R44", Some(4096), header(0x0207, 4_097), "an EVENT from a stranger"),
+            (
+                "length-event-server",
+                "FR-R44",
+                None,
+                header(0x0207, 65_537),
+                "an EVENT to a server: its limit is for every type",
+            ),
+            ("length-event", "FR-R45", receive, header(0x0207, 1_048_577), "an EVENT above 1 MiB"),
+            ("length-page", "FR-R45", receive, header(0x020e, 1_048_577), "a PAGE above 1 MiB"),
             (
                 "length-before-checksum",
                 "FR-R07",

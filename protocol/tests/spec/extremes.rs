@@ -33,14 +33,16 @@ fn value(schema: &Schema, field: &Field, layout: &str, extreme: Extreme) -> Valu
         return payload(schema, &record.fields, extreme);
     }
     let is_maximal = extreme == Extreme::Maximal;
-    let Some(row) = registry.layout.iter().find(|row| row.name == layout) else {
-        return enumeration(registry, layout, is_maximal);
-    };
+    if let Some(width) = registry.enum_bytes(layout) {
+        return enumeration(registry, layout, width, is_maximal);
+    }
+    let row = registry.layout.iter().find(|row| row.name == layout).expect("a registered layout");
     let max = || field.max.as_deref().map_or(0, |name| registry.bound(name));
     match row.form {
         Form::Integer if row.bytes == Some(8) => json!(if is_maximal { u64::MAX } else { 0 }.to_string()),
         Form::Integer if is_maximal => json!(u64::MAX >> (64 - 8 * row.bytes.unwrap())),
         Form::Integer => json!(0),
+        Form::Enumeration => unreachable!("enumerations have values of their own"),
         Form::Flag => json!(is_maximal),
         Form::ClientId if is_maximal => json!("ff".repeat(16)),
         Form::ClientId => json!(format!("{}01", "00".repeat(15))),
@@ -57,12 +59,10 @@ fn value(schema: &Schema, field: &Field, layout: &str, extreme: Extreme) -> Valu
     }
 }
 
-fn enumeration(registry: &Registry, name: &str, is_maximal: bool) -> Value {
-    let is_wide = registry.enums.iter().find(|row| row.name == name).is_none_or(|row| row.layout == "u16");
-    match (is_maximal, is_wide) {
-        (false, _) => json!(registry.words()[name][0].0),
-        (true, true) => json!(u16::MAX),
-        (true, false) => json!(u8::MAX),
+fn enumeration(registry: &Registry, name: &str, width: usize, is_maximal: bool) -> Value {
+    match is_maximal {
+        false => json!(registry.words()[name][0].0),
+        true => json!(u64::MAX >> (64 - 8 * width)),
     }
 }
 

@@ -104,7 +104,7 @@ fn normal(path: &str) -> String {
     parts.join("/")
 }
 
-fn slug(heading: &str) -> String {
+pub(crate) fn slug(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     words
         .chars()

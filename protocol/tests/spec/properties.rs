@@ -151,10 +151,14 @@ fn a_refused_length_reserves_nothing() {
 }
 
 #[test]
-fn a_stranger_can_not_announce_a_record() {
-    let record = seal(0x0207, 0, &vec![0; limits::PRE_AUTH_FRAME_BYTES_MAX as usize + 1]);
-    let outcomes = receive([&record[..]], limits::PRE_AUTH_FRAME_BYTES_MAX);
-    assert_eq!(outcomes, [Outcome::Broken(ErrorCode::FRAME_TOO_LARGE)]);
+fn no_type_passes_a_receiver_s_limit() {
+    for length_max in [limits::PRE_AUTH_FRAME_BYTES_MAX, limits::FRAME_BYTES_DEFAULT] {
+        for frame_type in [FrameType::PUBLISH, FrameType::EVENT, FrameType::PAGE, FrameType(0xbeef)] {
+            let frame = seal(frame_type.0, 0, &vec![0; length_max as usize + 1]);
+            let outcomes = receive([&frame[..]], length_max);
+            assert_eq!(outcomes, [Outcome::Broken(ErrorCode::FRAME_TOO_LARGE)], "{frame_type:?}");
+        }
+    }
 }
 
 #[test]
@@ -174,7 +178,7 @@ fn a_page_with_the_largest_event_fits_the_largest_frame() {
         events: Frames::new([&sealed]),
     };
     let encoded = EncodedFrame::new(Correlation(1), &page);
-    let outcomes = receive([encoded.as_slice()], limits::FRAME_BYTES_DEFAULT);
+    let outcomes = receive([encoded.as_slice()], limits::RECEIVE_FRAME_BYTES_MAX);
     let [Outcome::Taken(raw)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
     assert_eq!(
         Page::decode(raw.payload()).unwrap().events.iter().next().unwrap().into_bytes(),

@@ -61,6 +61,8 @@ pub(crate) struct Layout {
 pub(crate) enum Form {
     #[serde(rename = "integer")]
     Integer,
+    #[serde(rename = "enumeration")]
+    Enumeration,
     #[serde(rename = "flag")]
     Flag,
     #[serde(rename = "client id")]
@@ -271,6 +273,13 @@ impl Registry {
     pub(crate) fn bound(&self, name: &str) -> usize {
         let bound = self.bound.iter().find(|bound| bound.name == name);
         usize::try_from(bound.unwrap_or_else(|| panic!("no bound {name}")).value).unwrap()
+    }
+
+    /// The width of an enumeration, by its own row or by the layout of its name.
+    pub(crate) fn enum_bytes(&self, name: &str) -> Option<usize> {
+        let own = self.enums.iter().find(|row| row.name == name);
+        let (layout, form) = own.map_or((name, Form::Enumeration), |row| (&row.layout, Form::Integer));
+        self.layout.iter().find(|row| row.name == layout && row.form == form)?.bytes
     }
 
     /// Every enumeration's known values with their words, those that stand in tables of their own included.

@@ -48,22 +48,18 @@ impl Schema {
         Schema { registry: Registry::load() }
     }
 
-    fn resolve(&self, name: &str) -> Type<'_> {
+    fn resolve<'a>(&'a self, name: &'a str) -> Type<'a> {
         let registry = &self.registry;
+        if let Some(width) = registry.enum_bytes(name) {
+            return Type::Enum(name, width);
+        }
         if let Some(layout) = registry.layout.iter().find(|row| row.name == name) {
             return Type::Plain(layout);
         }
         if let Some(row) = registry.record.iter().find(|row| row.name == name) {
             return Type::Record(&row.fields);
         }
-        match registry.enums.iter().find(|row| row.name == name) {
-            Some(row) => Type::Enum(&row.name, if row.layout == "u8" { 1 } else { 2 }),
-            None => match name {
-                "error code" => Type::Enum("error code", 2),
-                "limit id" => Type::Enum("limit id", 2),
-                _ => panic!("no layout {name}"),
-            },
-        }
+        panic!("no layout {name}")
     }
 
     /// Encodes an object as the payload that `fields` describe.
@@ -94,6 +90,7 @@ impl Schema {
                 out.extend(text().parse::<u64>().unwrap().to_be_bytes())
             }
             Form::Integer => put_integer(value.as_u64().expect("a number"), layout.bytes.unwrap(), out),
+            Form::Enumeration => unreachable!("enumerations are resolved as such"),
             Form::Flag => out.push(u8::from(value.as_bool().expect("a boolean"))),
             Form::ClientId => out.extend(hex::decode(text())),
             Form::AccountName | Form::RoomName | Form::Line | Form::Secret => {
@@ -233,6 +230,7 @@ impl Reader<'_> {
                 let json = if width == 8 { json!(value.to_string()) } else { json!(value) };
                 Ok((json, value.to_string()))
             }
+            Form::Enumeration => unreachable!("enumerations are resolved as such"),
             Form::Flag => match self.integer(1)? {
                 0 => Ok((json!(false), "no".to_owned())),
                 1 => Ok((json!(true), "yes".to_owned())),

@@ -238,7 +238,7 @@ fn second_connection(schema: &Schema) -> Vec<Step> {
         client(0, ack(5), ""),
         part(
             "The end",
-            "Each side says CLOSE as its last frame; then TLS close_notify, then the end of the stream.",
+            "The client says CLOSE as its last frame. The server answers what is open, says CLOSE too, and both close the transport.",
         ),
         client(
             0,

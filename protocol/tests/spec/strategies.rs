@@ -28,16 +28,17 @@ fn value(schema: &Schema, field: &Field, layout: &str) -> BoxedStrategy<Value> {
     if let Some(record) = registry.record.iter().find(|row| row.name == layout) {
         return object(schema, &record.fields);
     }
-    let Some(row) = registry.layout.iter().find(|row| row.name == layout) else {
-        let is_narrow = registry.enums.iter().any(|row| row.name == layout && row.layout == "u8");
+    if let Some(width) = registry.enum_bytes(layout) {
         let known: Vec<u16> = registry.words()[layout].iter().map(|(value, _)| *value).collect();
-        let any_value = any::<u16>().prop_map(move |value| if is_narrow { value & 0xff } else { value });
+        let any_value = any::<u16>().prop_map(move |value| if width == 1 { value & 0xff } else { value });
         return prop_oneof![any_value, proptest::sample::select(known)]
             .prop_map(|value| json!(value))
             .boxed();
-    };
+    }
+    let row = registry.layout.iter().find(|row| row.name == layout).expect("a registered layout");
     let max = field.max.as_deref().map_or(SIZE, |name| registry.bound(name)).min(SIZE);
     match row.form {
+        Form::Enumeration => unreachable!("enumerations have values of their own"),
         Form::Integer if row.bytes == Some(8) => edgy().prop_map(|value| json!(value.to_string())).boxed(),
         Form::Integer => {
             let shift = 64 - 8 * row.bytes.expect("an integer has a width");

@@ -1,9 +1,13 @@
 //! The tables themselves, as Markdown.
 
 use crate::annotate;
+use crate::pages;
 use crate::registry::Field;
 use crate::samples;
 use crate::schema::Schema;
+
+/// Enumerations of one frame each, which have their tables among its fields.
+const INLINE: [&str; 5] = ["scope", "disposition", "direction", "level", "room filter"];
 
 /// Every table that some page has to have.
 pub(crate) fn all(schema: &Schema) -> Vec<String> {
@@ -11,6 +15,7 @@ pub(crate) fn all(schema: &Schema) -> Vec<String> {
     let mut all: Vec<String> = [
         "header",
         "layouts",
+        "enumerations",
         "frames",
         "bodies",
         "bounds",
@@ -23,13 +28,12 @@ pub(crate) fn all(schema: &Schema) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    let inline = ["scope", "disposition", "direction", "level", "room filter"];
     all.extend(
         registry
             .enums
             .iter()
             .map(|row| &row.name)
-            .filter(|name| !inline.contains(&name.as_str()))
+            .filter(|name| !INLINE.contains(&name.as_str()))
             .map(|name| format!("enum {name}")),
     );
     for frame in &registry.frame {
@@ -46,6 +50,7 @@ pub(crate) fn render(schema: &Schema, what: &str) -> Option<String> {
     Some(match name {
         "header" => header(schema),
         "layouts" => layouts(schema),
+        "enumerations" => enumerations(schema),
         "frames" => frames(schema),
         "enum" => enumeration(schema, argument)?,
         "bodies" => bodies(schema),
@@ -105,6 +110,46 @@ fn layouts(schema: &Schema) -> String {
             vec![row.name.clone(), bytes, row.meaning.clone()]
         }),
     )
+}
+
+fn enumerations(schema: &Schema) -> String {
+    let registry = &schema.registry;
+    table(
+        &["Layout", "Bytes", "Meaning", "Values"],
+        registry.enums.iter().map(|row| {
+            let bytes = registry.enum_bytes(&row.name).expect("an enumeration has a width");
+            let (place, link) = home(schema, &row.name);
+            vec![row.name.clone(), bytes.to_string(), row.meaning.clone(), format!("[{place}]({link})")]
+        }),
+    )
+}
+
+/// Where an enumeration's values stand: the page's name and a link to it.
+fn home(schema: &Schema, name: &str) -> (String, String) {
+    let marker = format!("<!-- registry:enum {name} -->");
+    for (page, text) in pages::texts() {
+        if let Some((before, _)) = text.split_once(&marker) {
+            let heading =
+                before.lines().rev().find(|line| line.starts_with('#')).expect("a page has a title");
+            return (
+                heading.trim_start_matches(['#', ' ']).to_owned(),
+                format!("{page}#{}", pages::slug(heading)),
+            );
+        }
+    }
+    let frames = &schema.registry.frame;
+    let frame = frames.iter().find(|row| holds(schema, &row.fields, name)).expect("a frame has the table");
+    (frame.name.clone(), format!("frames/{}.md#fields", frame.name))
+}
+
+/// Whether a frame's fields, or those of a record in it, have that layout.
+fn holds(schema: &Schema, fields: &[Field], layout: &str) -> bool {
+    let is_here = |fields: &[Field]| fields.iter().any(|field| field.layout == layout);
+    let nested = fields.iter().filter_map(|field| {
+        let record = field.of.as_ref().unwrap_or(&field.layout);
+        schema.registry.record.iter().find(|row| row.name == *record)
+    });
+    is_here(fields) || nested.into_iter().any(|row| is_here(&row.fields))
 }
 
 fn frames(schema: &Schema) -> String {
@@ -284,8 +329,7 @@ fn width(schema: &Schema, field: &Field) -> String {
     if registry.record.iter().any(|row| row.name == field.layout) {
         return "n".to_owned();
     }
-    let is_narrow = registry.enums.iter().any(|row| row.name == field.layout && row.layout == "u8");
-    if is_narrow { "1" } else { "2" }.to_owned()
+    registry.enum_bytes(&field.layout).expect("an enumeration").to_string()
 }
 
 fn figure(schema: &Schema, name: &str) -> String {
@@ -323,13 +367,8 @@ fn fields_of(schema: &Schema, name: &str) -> String {
             ));
         }
     }
-    for name in ["scope", "disposition", "direction", "level", "room filter"] {
-        let is_here = |fields: &[Field]| fields.iter().any(|field| field.layout == name);
-        let nested = fields.iter().filter_map(|field| {
-            let record = field.of.as_ref().unwrap_or(&field.layout);
-            registry.record.iter().find(|row| row.name == *record)
-        });
-        if is_here(fields) || nested.into_iter().any(|row| is_here(&row.fields)) {
+    for name in INLINE {
+        if holds(schema, fields, name) {
             out.push_str(&format!("\n{}", enumeration(schema, name).expect("a registered enumeration")));
         }
     }

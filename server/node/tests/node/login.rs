@@ -60,9 +60,8 @@ async fn every_failed_login_is_answered_with_the_same_bytes() {
     let rig = Rig::start().await;
     let others_token = rig.device_token("bob");
     let token = rig.device_token("ann");
-    let disabled = rig.account("dan");
-    hark_core::ports::Directory::set_disabled(&*rig.directory, disabled, true).unwrap();
     let disabled_token = rig.device_token("dan");
+    hark_core::ports::Directory::set_disabled(&*rig.directory, rig.account("dan"), true).unwrap();
     let failures = [
         with_password("ann", "wrong horse"),
         with_password("nobody", PASSWORD),

@@ -5,10 +5,14 @@
 //! ```text
 //!           hint, ACK, tick                 tail reaches back to next
 //!   quiet ──────────────────▶ dirty ──────────────────────────────────▶ written, dirty again if more is left
-//!     ▲                         │
-//!     │ head or credit reached  │ it does not                 read
-//!     └─────────────────────────┼──────────────▶ fetching ──────────▶ dirty
+//!     ▲                        │ │                 a place is free              read
+//!     │ head reached           │ └──▶ queued ────────────────────▶ fetching ──────────▶ dirty
+//!     └────────────────────────┤       it does not
+//!                              └──▶ lagging: out of credit ── ACK ──▶ dirty
 //! ```
+//!
+//! Those that the connection's window holds back take turns: whoever was held back first is looked at first
+//! when there is credit again. The same goes for the few places in which events from the store may wait.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -29,6 +33,10 @@ const TURN_EVENTS_MAX: u64 = 64;
 
 /// Bytes read from the store at once for one subscription.
 const FETCH_BYTES_MAX: usize = 128 * 1024;
+
+/// Subscriptions of one connection that read from the store at once, or have read and not yet sent: more would
+/// only fill the memory while a slow peer takes its time.
+const FETCHES_MAX: usize = 4;
 
 /// Access to a room that others change.
 pub trait RoomHandle {
@@ -58,8 +66,6 @@ pub struct Round {
     pub fetches: Vec<Fetch>,
     /// Rooms whose subscription has ended.
     pub ended: Vec<RoomId>,
-    /// Whether a subscription ran out of credit before its room ran out of events.
-    pub is_starved: bool,
 }
 
 #[derive(Debug)]
@@ -68,8 +74,25 @@ struct Entry<H> {
     subscription: Subscription,
     generation: u64,
     is_dirty: bool,
-    is_fetching: bool,
+    fetch: FetchState,
+    /// Out of credit while its room has more.
+    is_lagging: bool,
+    /// Among those that the connection's window holds back.
+    is_held_back: bool,
     head_told: Seq,
+}
+
+/// How a subscription stands with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FetchState {
+    /// It needs nothing from there.
+    None,
+    /// It waits for a place.
+    Queued,
+    /// It has a place, and a read under way.
+    Reading,
+    /// It has a place, and what was read is being sent.
+    Sending,
 }
 
 /// Every subscription of one connection.
@@ -81,6 +104,13 @@ pub struct Delivery<H> {
     generations: u64,
     entries: BTreeMap<RoomId, Entry<H>>,
     dirty: VecDeque<RoomId>,
+    /// Held back by the connection's window, longest first.
+    held_back: VecDeque<RoomId>,
+    /// Waiting for a place to read from the store, longest first.
+    queued: VecDeque<RoomId>,
+    /// Places taken by those who read from the store.
+    places_taken: usize,
+    lagging: usize,
 }
 
 /// How a turn of one subscription went.
@@ -107,6 +137,10 @@ impl<H: RoomHandle> Delivery<H> {
             generations: 0,
             entries: BTreeMap::new(),
             dirty: VecDeque::new(),
+            held_back: VecDeque::new(),
+            queued: VecDeque::new(),
+            places_taken: 0,
+            lagging: 0,
         }
     }
 
@@ -116,8 +150,10 @@ impl<H: RoomHandle> Delivery<H> {
         self.generations += 1;
         let generation = self.generations;
         let head_told = Seq::ZERO;
+        let fetch = FetchState::None;
+        let (is_dirty, is_lagging, is_held_back) = (false, false, false);
         let entry =
-            Entry { handle, subscription, generation, is_dirty: false, is_fetching: false, head_told };
+            Entry { handle, subscription, generation, is_dirty, fetch, is_lagging, is_held_back, head_told };
         self.entries.insert(room, entry);
         self.hint(room);
     }
@@ -125,17 +161,42 @@ impl<H: RoomHandle> Delivery<H> {
     /// Ends a subscription, and hands back what it held on to.
     pub fn remove(&mut self, room: RoomId) -> Option<(H, Subscription)> {
         let entry = self.entries.remove(&room)?;
+        self.lagging -= usize::from(entry.is_lagging);
+        if entry.is_held_back {
+            self.held_back.retain(|other| *other != room);
+        }
+        match entry.fetch {
+            FetchState::None => {}
+            FetchState::Queued => self.queued.retain(|other| *other != room),
+            FetchState::Reading | FetchState::Sending => self.leave_place(),
+        }
         self.give_back(entry.subscription.in_flight());
         Some((entry.handle, entry.subscription))
     }
 
-    /// Events that were in flight are not any more. If the connection's window was full, it has held back
-    /// rooms at which nobody will hint again.
+    /// Events that were in flight are not any more: as many of those that were held back for want of them are
+    /// looked at again. Each of them takes at least one.
     fn give_back(&mut self, events: u64) {
-        let was_full = self.in_flight >= self.window;
         self.in_flight -= events;
-        if was_full && events > 0 {
-            self.recheck();
+        let mut credit = self.window.saturating_sub(self.in_flight);
+        while credit > 0 {
+            let Some(room) = self.held_back.pop_front() else { break };
+            if let Some(entry) = self.entries.get_mut(&room) {
+                entry.is_held_back = false;
+                self.hint(room);
+                credit -= 1;
+            }
+        }
+    }
+
+    /// A place to read from the store is free: for whoever has waited longest.
+    fn leave_place(&mut self) {
+        self.places_taken -= 1;
+        if let Some(room) = self.queued.pop_front()
+            && let Some(entry) = self.entries.get_mut(&room)
+        {
+            entry.fetch = FetchState::None;
+            self.hint(room);
         }
     }
 
@@ -169,7 +230,7 @@ impl<H: RoomHandle> Delivery<H> {
     pub fn hint(&mut self, room: RoomId) {
         if let Some(entry) = self.entries.get_mut(&room)
             && !entry.is_dirty
-            && !entry.is_fetching
+            && !matches!(entry.fetch, FetchState::Queued | FetchState::Reading)
         {
             entry.is_dirty = true;
             self.dirty.push_back(room);
@@ -189,8 +250,8 @@ impl<H: RoomHandle> Delivery<H> {
         !self.dirty.is_empty()
     }
 
-    /// Takes an ACK; true if it moved the subscription. One for a room that is not followed, or of another
-    /// incarnation of its log, is passed over: it may have crossed the subscription's end.
+    /// Takes an ACK; true unless it is passed over. That is one for a room that is not followed, or of another
+    /// incarnation of its log, because it may have crossed the subscription's end, and one below another.
     ///
     /// # Errors
     /// [`BeyondSent`], after which the peer's count can not be trusted.
@@ -201,12 +262,11 @@ impl<H: RoomHandle> Delivery<H> {
         }
         let before = entry.subscription.acked();
         let events = entry.subscription.on_ack(ack.seq)?;
-        let moved = entry.subscription.acked() > before;
         if events > 0 {
             self.hint(ack.room);
             self.give_back(events);
         }
-        Ok(moved)
+        Ok(ack.seq >= before)
     }
 
     /// Writes events behind `out` until it holds `bytes_max`, or nothing is left to write.
@@ -225,18 +285,51 @@ impl<H: RoomHandle> Delivery<H> {
             let sent = entry.subscription.in_flight() - before;
             self.in_flight += sent;
             round.events += sent;
-            match turn {
-                Turn::Quiet => {}
-                Turn::Starved => round.is_starved = true,
-                Turn::More => self.hint(room),
-                Turn::Fetch => round.fetches.push(entry.fetch(room, credit - sent)),
-                Turn::Ended(reason) => {
-                    entry.write_ended(room, reason, out);
-                    round.ended.push(room);
-                }
+            if let Turn::Ended(reason) = turn {
+                entry.write_ended(room, reason, out);
+                round.ended.push(room);
             }
+            self.after_turn(room, &turn, &mut round.fetches);
         }
         round
+    }
+
+    /// Takes note of how a turn went.
+    fn after_turn(&mut self, room: RoomId, turn: &Turn, fetches: &mut Vec<Fetch>) {
+        let credit = self.window.saturating_sub(self.in_flight);
+        let Some(entry) = self.entries.get_mut(&room) else { return };
+        let lags = matches!(turn, Turn::Starved);
+        self.lagging = self.lagging + usize::from(lags) - usize::from(entry.is_lagging);
+        entry.is_lagging = lags;
+        if lags {
+            // Whoever can not go on makes room for the others; what it had read is read again.
+            entry.subscription.drop_stored();
+        }
+        let is_sent = entry.fetch == FetchState::Sending && !entry.subscription.has_stored();
+        if is_sent {
+            entry.fetch = FetchState::None;
+        }
+        match turn {
+            // With credit of its own it is the connection's that is wanting.
+            Turn::Starved if entry.subscription.credit() > 0 && !entry.is_held_back => {
+                entry.is_held_back = true;
+                self.held_back.push_back(room);
+            }
+            Turn::Fetch if is_sent || self.places_taken < FETCHES_MAX => {
+                self.places_taken += usize::from(!is_sent);
+                fetches.push(entry.fetch(room, credit));
+                return;
+            }
+            Turn::Fetch => {
+                entry.fetch = FetchState::Queued;
+                self.queued.push_back(room);
+            }
+            Turn::More => self.hint(room),
+            Turn::Quiet | Turn::Starved | Turn::Ended(_) => {}
+        }
+        if is_sent {
+            self.leave_place();
+        }
     }
 
     /// Takes what a [`Fetch`] has read. An empty or failed read is tried again at the next recheck.
@@ -245,40 +338,45 @@ impl<H: RoomHandle> Delivery<H> {
         if entry.generation != fetch.generation {
             return;
         }
-        entry.is_fetching = false;
         // The store may be ahead of the room, whose head is what everybody goes by.
         let head = entry.handle.with(Room::head);
         read.retain(|stored| stored.seq() <= head);
         if entry.subscription.keep_stored(read) {
+            entry.fetch = FetchState::Sending;
             self.hint(fetch.room);
+        } else {
+            entry.fetch = FetchState::None;
+            self.leave_place();
         }
     }
 
-    /// Writes a HEAD for every subscription that is out of credit and whose room has moved on since the last.
-    /// Returns how many lag.
-    pub fn tell_heads(&mut self, out: &mut Vec<u8>) -> usize {
-        let connection_credit = self.window.saturating_sub(self.in_flight);
-        let mut lagging = 0;
-        for (room, entry) in &mut self.entries {
-            let head = entry.handle.with(Room::head);
-            let subscription = &entry.subscription;
-            if subscription.next() > head || subscription.credit().min(connection_credit) > 0 {
-                continue;
+    /// How many subscriptions are out of credit while their rooms have more.
+    pub fn lagging(&self) -> usize {
+        self.lagging
+    }
+
+    /// Writes a HEAD for every subscription that lags and whose room has moved on since the last. An account
+    /// that has been removed is not told how its room goes on.
+    pub fn tell_heads(&mut self, out: &mut Vec<u8>) {
+        let credit = self.window.saturating_sub(self.in_flight);
+        for (room, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.is_lagging) {
+            let (account, subscription) = (self.account, &entry.subscription);
+            if subscription.credit().min(credit) > 0 {
+                continue; // it has been given some, and the next round will use it
             }
-            lagging += 1;
-            if entry.head_told < head {
+            let (head, is_member) = entry.handle.with(|room| (room.head(), room.member(account).is_some()));
+            if is_member && entry.head_told < head {
                 entry.head_told = head;
                 let behind = head.0 - subscription.sent().0;
                 let notice = Head { room: *room, epoch: subscription.epoch(), head, behind };
                 encode_into(Correlation::NONE, &notice, out);
             }
         }
-        lagging
     }
 }
 
 impl<H: RoomHandle> Progress for Delivery<H> {
-    /// For each live subscription that is behind, the head as it is now.
+    /// For each live subscription that is behind, the head as it is now, whether or not it was hinted at.
     fn targets(&self) -> Vec<(RoomId, Seq)> {
         self.entries
             .iter()
@@ -311,7 +409,7 @@ impl<H: RoomHandle> Entry<H> {
     }
 
     fn fetch(&mut self, room: RoomId, connection_credit: u64) -> Fetch {
-        self.is_fetching = true;
+        self.fetch = FetchState::Reading;
         let events = usize::try_from(connection_credit.min(self.subscription.credit())).unwrap_or(usize::MAX);
         let budget = Budget { events, bytes: FETCH_BYTES_MAX };
         Fetch { room, generation: self.generation, from: self.subscription.next(), budget }

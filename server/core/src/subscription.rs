@@ -206,6 +206,11 @@ impl Subscription {
         self.stored.pop_front()
     }
 
+    /// Forgets what was read from the store and not sent.
+    pub fn drop_stored(&mut self) {
+        self.stored.clear();
+    }
+
     /// Whether something that was read from the store waits to be sent.
     pub fn has_stored(&self) -> bool {
         !self.stored.is_empty()

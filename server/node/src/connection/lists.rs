@@ -27,40 +27,31 @@ pub(super) fn cut<T>(mut elements: Vec<T>, limit: usize) -> (Vec<T>, bool) {
 pub(super) async fn rooms(hub: &Hub, account: AccountId, list: RoomList) -> Result<Rooms, Refusal> {
     let query = match list.filter {
         RoomFilter::JOINED => RoomQuery::Joined(account),
-        RoomFilter::PUBLIC => RoomQuery::Public,
+        RoomFilter::PUBLIC => RoomQuery::Public(account),
         RoomFilter::INVITED => RoomQuery::Invited(account),
         _ => return Err(Refusal::Unsupported("this filter is unknown")),
     };
     let (limit, after) = (page_limit(list.limit), list.after);
     let found = hub.storage.read(move |reader| reader.rooms(query, after, limit + 1)).await?;
     let (found, more) = cut(found, limit);
-    let mut rooms = Vec::with_capacity(found.len());
-    for listing in found {
-        rooms.push(summary(hub, account, listing).await?);
-    }
-    Ok(Rooms { rooms: List::truncated(rooms), more })
+    Ok(Rooms { rooms: List::truncated(found.into_iter().map(summary).collect()), more })
 }
 
-/// A room of a list. The store knows the account's role only where the list is about that account.
-async fn summary(hub: &Hub, account: AccountId, listing: RoomListing) -> Result<RoomSummary, Refusal> {
-    let role = match hub.loaded_room(listing.row.id) {
-        Some(entry) => entry.look(|room| room.role(account)),
-        None if listing.role.0 != 0 => listing.role,
-        None => hub.room(listing.row.id).await?.look(|room| room.role(account)),
-    };
-    Ok(RoomSummary {
+/// A room of a list: all of it as of the moment at which the store was asked.
+fn summary(listing: RoomListing) -> RoomSummary {
+    RoomSummary {
         room: listing.row.id,
         name: listing.row.name,
         visibility: listing.row.visibility,
         history: listing.row.history,
         topic: listing.row.topic,
         members: listing.members,
-        role,
+        role: listing.role,
         epoch: listing.row.epoch,
         first: listing.row.first,
         head: listing.row.head,
         time: listing.row.time,
-    })
+    }
 }
 
 pub(super) async fn room(hub: &Hub, identity: &Identity, get: RoomGet) -> Result<Room, Refusal> {

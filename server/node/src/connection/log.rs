@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hark_core::delivery::Fetch;
+use hark_core::delivery::{Delivery, Fetch};
 use hark_core::ports::{Budget, Cursor, Span, Stored};
 use hark_core::room::View;
 use hark_core::subscription::{Beginning, Subscription};
@@ -145,11 +145,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         });
     }
 
+    /// Keeps the metrics and the deadlines true about how many subscriptions lag.
+    pub(super) fn note_lag(&mut self) {
+        let lagging = self.delivery.as_ref().map_or(0, Delivery::lagging);
+        if lagging != self.lag_told {
+            self.hub.metrics.lag_changed(self.lag_told, lagging);
+            self.lag_told = lagging;
+            self.deadlines.set_lagging(lagging > 0, Instant::now());
+        }
+    }
+
     /// Tells a peer that lags how far behind it is.
-    pub(super) fn tell_heads(&mut self, now: Instant) {
-        let Some(delivery) = &mut self.delivery else { return };
-        let lagging = delivery.tell_heads(self.io.out());
-        self.deadlines.set_lagging(lagging > 0, now);
+    pub(super) fn tell_heads(&mut self) {
+        if let Some(delivery) = &mut self.delivery {
+            delivery.tell_heads(self.io.out());
+        }
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct Connection<S> {
     held: Option<Job>,
     /// A publish that came too fast is carried out then; what comes behind it waits unread.
     paused: Option<(Instant, Job)>,
+    /// Lagging subscriptions, as far as the metrics know.
+    lag_told: usize,
     ending: Ending,
 }
 
@@ -111,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             making: None,
             held: None,
             paused: None,
+            lag_told: 0,
             ending: Ending::No,
         }
     }
@@ -321,7 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     delivery.recheck();
                 }
             }
-            Due::Heads => self.tell_heads(now),
+            Due::Heads => self.tell_heads(),
             Due::Close(reason) => return Err(reason),
             // A logout that is not done by now has not been done.
             Due::Drained if self.is_preparing => return Err(CloseReason::Internal),
@@ -341,9 +344,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         for fetch in round.fetches {
             self.fetch(fetch);
         }
-        if round.is_starved {
-            self.deadlines.set_lagging(true, Instant::now());
-        }
+        self.note_lag();
     }
 
     fn write_pongs(&mut self) {
@@ -426,6 +427,7 @@ impl<S> Drop for Connection<S> {
         for _ in 0..self.delivery.as_ref().map_or(0, Delivery::len) {
             self.hub.metrics.subscription_ended();
         }
+        self.hub.metrics.lag_changed(self.lag_told, 0);
         if let Some(identity) = &self.identity {
             self.hub.disconnect(identity.account, self.id);
         }

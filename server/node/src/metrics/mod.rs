@@ -190,15 +190,9 @@ impl Metrics {
         self.subscriptions.dec();
     }
 
-    /// A subscription has events to get and no credit left. Each is followed by one
-    /// [`subscription_caught_up`](Self::subscription_caught_up).
-    pub fn subscription_lagged(&self) {
-        self.subscriptions_lagging.inc();
-    }
-
-    /// A lagging subscription has credit again, or ended.
-    pub fn subscription_caught_up(&self) {
-        self.subscriptions_lagging.dec();
+    /// A connection had so many subscriptions with events to get and no credit left, and has so many now.
+    pub fn lag_changed(&self, before: usize, now: usize) {
+        self.subscriptions_lagging.inc_by(now as i64 - before as i64);
     }
 
     /// A room was loaded into memory. Each is followed by one [`room_unloaded`](Self::room_unloaded).

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ pub struct Pane<'a> {
     name: String,
     /// Something was written to the pane.
     written: Receiver<()>,
+    /// Hangs up when the program has ended.
+    running: Receiver<()>,
 }
 
 impl Tmux {
@@ -54,14 +56,21 @@ impl Tmux {
     pub fn open(&self, name: &str, program: &Command) -> Pane<'_> {
         let line = shell_line(program);
         let id = self.free.borrow_mut().pop().expect("a free pane");
-        let fifo = self.folder.path().join(format!("written-{}", id.trim_start_matches('%')));
-        let made = command("mkfifo").arg(&fifo).status().expect("mkfifo starts");
-        assert!(made.success(), "mkfifo {}", fifo.display());
+        let [output, life] = ["output", "life"].map(|what| self.fifo(what, &id));
         // The program starts when its output is already watched.
-        self.run(&["pipe-pane", "-O", "-t", &id, &format!("cat > {}", fifo.display())]);
-        let written = watch(&fifo);
-        self.run(&["respawn-pane", "-k", "-t", &id, &line]);
-        Pane { tmux: self, id, name: name.to_owned(), written }
+        self.run(&["pipe-pane", "-O", "-t", &id, &format!("cat > {}", output.display())]);
+        let written = watch(output);
+        // It holds the other end for as long as it lives.
+        let running = watch(life.clone());
+        self.run(&["respawn-pane", "-k", "-t", &id, &format!("{line} 9>{}", life.display())]);
+        Pane { tmux: self, id, name: name.to_owned(), written, running }
+    }
+
+    fn fifo(&self, what: &str, id: &str) -> PathBuf {
+        let path = self.folder.path().join(format!("{what}-{}", id.trim_start_matches('%')));
+        let made = command("mkfifo").arg(&path).status().expect("mkfifo starts");
+        assert!(made.success(), "mkfifo {}", path.display());
+        path
     }
 
     #[track_caller]
@@ -142,6 +151,17 @@ impl Pane<'_> {
         }
     }
 
+    /// Closes the terminal under the program, as the cross of its window does, and waits for it to end.
+    ///
+    /// # Panics
+    /// When it lives on without a terminal.
+    #[track_caller]
+    pub fn close(self) {
+        self.tmux.run(&["kill-pane", "-t", &self.id]);
+        let gone = self.running.recv_timeout(PATIENCE);
+        assert_eq!(gone, Err(RecvTimeoutError::Disconnected), "{} lives on without a terminal", self.name);
+    }
+
     /// Waits for the program to end, and returns its exit code.
     ///
     /// # Panics
@@ -161,11 +181,12 @@ impl Pane<'_> {
     }
 }
 
-/// Says whenever a pane was written to; ends with the pane.
-fn watch(fifo: &Path) -> Receiver<()> {
+/// Says whenever something is written to a fifo, and hangs up when nobody can write to it any more.
+fn watch(fifo: PathBuf) -> Receiver<()> {
     let (say, written) = mpsc::channel();
-    let mut fifo = File::open(fifo).expect("made above, and tmux writes to it");
     thread::spawn(move || {
+        // Waits for somebody who writes.
+        let Ok(mut fifo) = File::open(fifo) else { return };
         let mut buffer = [0; 4096];
         while fifo.read(&mut buffer).is_ok_and(|count| count > 0) && say.send(()).is_ok() {}
     });
@@ -205,6 +226,12 @@ mod tests {
         pane.enter("hello");
         pane.shows("got hello");
         assert_eq!(pane.exit_code(), 7);
+    }
+
+    #[test]
+    fn a_program_in_tmux_ends_with_its_terminal() {
+        let tmux = Tmux::start(80, 10);
+        tmux.open("cat", &command("cat")).close();
     }
 
     #[test]

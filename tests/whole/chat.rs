@@ -41,6 +41,19 @@ fn two_people_talk_in_tmux() {
 }
 
 #[test]
+fn a_closed_terminal_in_tmux_ends_the_conversation() {
+    let server = Server::start();
+    let [alice, bob] = two_people(&server);
+    let tmux = Tmux::start(160, 24);
+    let (left, right) = (chat(&tmux, &alice, "tea"), chat(&tmux, &bob, "tea"));
+    left.shows("said before anybody sat down");
+    right.shows("said before anybody sat down");
+    left.close();
+    right.enter("is anybody still here?");
+    right.shows("is anybody still here?");
+}
+
+#[test]
 fn a_line_being_typed_in_tmux_is_not_disturbed() {
     let server = Server::start();
     let [alice, bob] = two_people(&server);

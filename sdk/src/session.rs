@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use hark_protocol::limits::{AGENT_BYTES_MAX, RECEIVE_FRAME_BYTES_MAX};
 use hark_protocol::{
-    AccountId, Correlation, Disposition, EncodedFrame, ErrorCode, Frame, FrameError, Line, Payload,
-    PresenceMode, RawFrame, RoomId, Seq, Signal, SignalKind,
+    AccountId, Correlation, DecodeError, Disposition, EncodedFrame, ErrorCode, Frame, FrameError, Line,
+    Payload, PresenceMode, RawFrame, RoomId, Seq, Signal, SignalKind,
 };
 
 use crate::credentials::{Credentials, Token as DeviceToken};
@@ -272,7 +272,7 @@ impl Session {
         let correlation = raw.header().correlation;
         match Frame::decode(raw) {
             Ok(frame) => self.on_decoded(correlation, frame, now, out),
-            Err(_) if raw.header().frame_type.is_ignorable() => {}
+            Err(DecodeError::UnknownType(unknown)) if unknown.is_ignorable() => {}
             Err(error) => self.on_undecodable(correlation, &error, now, out),
         }
         self.pump(now, out);

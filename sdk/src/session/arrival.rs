@@ -140,10 +140,9 @@ impl Session {
         if !matches!(self.state, State::Hello { .. } | State::Authenticating { .. } | State::Ready { .. }) {
             return;
         }
-        // A read that can not be understood fails by itself; to break off would only repeat it.
-        if self.requests.fail_read(correlation, &error.to_string(), out) {
-            return;
-        }
+        // What can not be read ends the connection; a read whose answer it was is not asked again, because the
+        // answer would be the same.
+        self.requests.fail_read(correlation, &error.to_string(), out);
         let code = match error {
             // Critical, and not to be passed over: what it says may change what everything behind it means.
             DecodeError::UnknownType(_) => ErrorCode::UNKNOWN_TYPE,

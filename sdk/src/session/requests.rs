@@ -208,8 +208,8 @@ impl Requests {
         }
     }
 
-    /// Fails a read whose answer can not be understood; false when the correlation is of no read.
-    pub(super) fn fail_read(&mut self, correlation: Correlation, words: &str, out: &mut Vec<Effect>) -> bool {
+    /// Fails the read, if it is one, whose answer can not be understood.
+    pub(super) fn fail_read(&mut self, correlation: Correlation, words: &str, out: &mut Vec<Effect>) {
         let is_read = matches!(
             self.in_flight.get(&correlation.0),
             Some(Flight::Ask(ask)) if ask.lane() == Lane::Read
@@ -217,7 +217,6 @@ impl Requests {
         if is_read && let Some(Flight::Ask(ask)) = self.close(correlation) {
             out.push(Effect::Answer(ask.token, Err(Failure::Protocol(words.into()))));
         }
-        is_read
     }
 
     /// The connection is gone: what had no answer takes its place in the queue again.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use hark_core::ports::RoomQuery;
 use hark_protocol::{
     AccountId, AccountName, Correlation, EncodedFrame, Presence, PresenceState, Profile, RoomId,
 };
@@ -121,15 +120,14 @@ impl Hub {
         let mut links = HashMap::new();
         let mut after = RoomId(0);
         loop {
-            let query = RoomQuery::Joined(account);
-            let Ok(page) = self.storage.read(move |reader| reader.rooms(query, after, ROOMS_PAGE)).await
+            let Ok(page) = self.storage.read(move |reader| reader.rooms_of(account, after, ROOMS_PAGE)).await
             else {
                 return; // a signal may be lost
             };
             let Some(last) = page.last() else { break };
-            after = last.row.id;
-            for listing in &page {
-                let Some(entry) = self.loaded_room(listing.row.id) else { continue };
+            after = *last;
+            for room in page {
+                let Some(entry) = self.loaded_room(room) else { continue };
                 for link in entry.links(|one| one.takes_presence && one.account != account) {
                     links.insert(Arc::as_ptr(&link) as usize, link);
                 }

@@ -83,25 +83,20 @@ impl LogReader for SqliteReader {
     }
 
     fn rooms(&self, query: RoomQuery, after: RoomId, rows: usize) -> Result<Vec<RoomListing>, StoreError> {
-        let (after, rows) = (ordinal(after.0), limit(rows));
-        self.read_at_once(|log, _| match query {
-            RoomQuery::Joined(account) => {
-                let sql =
-                    listing_sql("me.role", "members AS me CROSS JOIN rooms ON rooms.id = me.room", "me");
-                all(log, &sql, params![after, rows, int(account.0)], listing)
-            }
-            RoomQuery::Invited(account) => {
-                let role = "(SELECT role FROM members WHERE room = rooms.id AND account = ?3)";
-                let sql = listing_sql(role, "invites AS me CROSS JOIN rooms ON rooms.id = me.room", "me");
-                all(log, &sql, params![after, rows, int(account.0)], listing)
-            }
-            RoomQuery::Public => {
-                let sql = format!(
-                    "SELECT {ROOM}, {MEMBERS}, NULL FROM rooms
-                     WHERE visibility = 1 AND id > ?1 ORDER BY id LIMIT ?2"
-                );
-                all(log, &sql, params![after, rows], listing)
-            }
+        let sql = match query {
+            RoomQuery::Joined(_) => listing_sql(&mine("members"), "mine.account = ?3", "mine.room"),
+            RoomQuery::Invited(_) => listing_sql(&mine("invites"), "mine.account = ?3", "mine.room"),
+            RoomQuery::Public(_) => listing_sql("rooms", "visibility = 1", "id"),
+        };
+        let values = params![ordinal(after.0), limit(rows), int(query.account().0)];
+        self.read_at_once(|log, _| all(log, &sql, values, listing))
+    }
+
+    fn rooms_of(&self, account: AccountId, after: RoomId, rows: usize) -> Result<Vec<RoomId>, StoreError> {
+        self.read_at_once(|log, _| {
+            let sql = "SELECT room FROM members WHERE account = ?1 AND room > ?2 ORDER BY room LIMIT ?3";
+            let values = params![int(account.0), ordinal(after.0), limit(rows)];
+            all(log, sql, values, |row| Ok(RoomId(uint(row, 0)?)))
         })
     }
 
@@ -131,11 +126,16 @@ impl LogReader for SqliteReader {
 /// How many members a room has.
 const MEMBERS: &str = "(SELECT count(*) FROM members WHERE room = rooms.id)";
 
-/// Rooms that stand in a table `me` of (room, account).
-fn listing_sql(role: &str, tables: &str, me: &str) -> String {
+/// The rooms beside the account in a table of rooms and accounts.
+fn mine(table: &str) -> String {
+    format!("{table} AS mine CROSS JOIN rooms ON rooms.id = mine.room")
+}
+
+/// Rooms with the role of the account that asks, by `id`: the room's id where an index has it in order.
+fn listing_sql(tables: &str, which: &str, id: &str) -> String {
     format!(
-        "SELECT {ROOM}, {MEMBERS}, {role} FROM {tables}
-         WHERE {me}.account = ?3 AND {me}.room > ?1 ORDER BY {me}.room LIMIT ?2"
+        "SELECT {ROOM}, {MEMBERS}, (SELECT role FROM members WHERE room = rooms.id AND account = ?3)
+         FROM {tables} WHERE {which} AND {id} > ?1 ORDER BY {id} LIMIT ?2"
     )
 }
 

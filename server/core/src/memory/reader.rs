@@ -1,5 +1,6 @@
 //! The readers of logs in memory.
 
+use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
 use hark_protocol::{AccountId, RoomId, RoomName, RoomRole, Seq, Visibility};
@@ -36,6 +37,13 @@ impl LogReader for MemoryReader {
         Ok(rooms.take(limit).map(|room| room.listing(query)).collect())
     }
 
+    fn rooms_of(&self, account: AccountId, after: RoomId, limit: usize) -> Result<Vec<RoomId>, StoreError> {
+        let logs = lock(&self.logs);
+        let behind = logs.rooms.range((Bound::Excluded(after), Bound::Unbounded));
+        let joined = behind.filter(|(_, room)| room.members.contains_key(&account));
+        Ok(joined.map(|(id, _)| *id).take(limit).collect())
+    }
+
     fn rooms_joined(&self, account: AccountId) -> Result<u64, StoreError> {
         let logs = lock(&self.logs);
         Ok(logs.rooms.values().filter(|room| room.members.contains_key(&account)).count() as u64)
@@ -50,21 +58,16 @@ impl RoomLog {
     fn answers(&self, query: RoomQuery) -> bool {
         match query {
             RoomQuery::Joined(account) => self.members.contains_key(&account),
-            RoomQuery::Public => self.row.visibility == Visibility::PUBLIC,
+            RoomQuery::Public(_) => self.row.visibility == Visibility::PUBLIC,
             RoomQuery::Invited(account) => self.invited.contains_key(&account),
         }
     }
 
     fn listing(&self, query: RoomQuery) -> RoomListing {
-        let asks = match query {
-            RoomQuery::Joined(account) | RoomQuery::Invited(account) => Some(account),
-            RoomQuery::Public => None,
-        };
-        let member = asks.and_then(|account| self.members.get(&account));
         RoomListing {
             row: self.row.clone(),
             members: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
-            role: member.map_or(RoomRole::NONE, |member| member.role),
+            role: self.members.get(&query.account()).map_or(RoomRole::NONE, |member| member.role),
         }
     }
 

@@ -51,6 +51,12 @@ pub trait LogReader: Send + Sync + 'static {
     /// [`StoreError`].
     fn rooms(&self, query: RoomQuery, after: RoomId, limit: usize) -> Result<Vec<RoomListing>, StoreError>;
 
+    /// The ids of the rooms of which the account is a member, in order, from behind `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn rooms_of(&self, account: AccountId, after: RoomId, limit: usize) -> Result<Vec<RoomId>, StoreError>;
+
     /// How many rooms the account is a member of.
     ///
     /// # Errors
@@ -67,15 +73,23 @@ pub trait LogReader: Send + Sync + 'static {
     fn read(&self, room: RoomId, span: Span, budget: Budget) -> Result<Vec<Stored>, StoreError>;
 }
 
-/// Which rooms a list holds.
+/// Which rooms a list holds for the account that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoomQuery {
-    /// Those with this member.
+    /// Those of which it is a member.
     Joined(AccountId),
-    /// The public ones.
-    Public,
-    /// Those in which an invitation waits for this account.
+    /// The public ones, whether or not it is a member.
+    Public(AccountId),
+    /// Those in which an invitation waits for it.
     Invited(AccountId),
+}
+
+impl RoomQuery {
+    /// The account that asks.
+    pub fn account(self) -> AccountId {
+        let (RoomQuery::Joined(account) | RoomQuery::Public(account) | RoomQuery::Invited(account)) = self;
+        account
+    }
 }
 
 /// Which events are read.
@@ -176,6 +190,6 @@ pub struct RoomListing {
     pub row: RoomRow,
     /// How many members it has.
     pub members: u32,
-    /// The role in it of the account that asks; `NONE` where the query names none or it is not a member.
+    /// The role in it of the account that asks; `NONE` where it is not a member.
     pub role: RoomRole,
 }

@@ -15,6 +15,8 @@ pub(super) fn cases<L: LogStore, R: LogReader>() -> &'static [fn(&mut Bench<L, R
         rooms_are_found_by_name,
         rooms_are_listed_by_query,
         lists_are_paged_by_id,
+        a_list_counts_the_members_there_are,
+        the_rooms_of_an_account_are_paged_by_id,
     ]
 }
 
@@ -102,7 +104,8 @@ fn rooms_are_listed_by_query<L: LogStore, R: LogReader>(bench: &mut Bench<L, R>)
     let (none, moderator, owner) = (RoomRole::NONE, RoomRole::MODERATOR, RoomRole::OWNER);
     assert_eq!(list(RoomQuery::Joined(AccountId(1))), [(a, 1, owner), (b, 2, owner), (c, 1, owner)]);
     assert_eq!(list(RoomQuery::Joined(AccountId(2))), [(b, 2, moderator)]);
-    assert_eq!(list(RoomQuery::Public), [(a, 1, none), (c, 1, none)]);
+    assert_eq!(list(RoomQuery::Public(AccountId(1))), [(a, 1, owner), (c, 1, owner)]);
+    assert_eq!(list(RoomQuery::Public(AccountId(2))), [(a, 1, none), (c, 1, none)]);
     assert_eq!(list(RoomQuery::Invited(AccountId(2))), [(b, 2, moderator), (c, 1, none)]);
     assert_eq!(list(RoomQuery::Invited(AccountId(1))), []);
     let joined = |account| bench.reader.rooms_joined(AccountId(account)).unwrap();
@@ -120,13 +123,67 @@ fn lists_are_paged_by_id<L: LogStore, R: LogReader>(bench: &mut Bench<L, R>) {
     assert_eq!(page(one, RoomId(0), 2), [a, b]);
     assert_eq!(page(one, b, 2), [c]);
     assert_eq!(page(one, b, usize::MAX), [c]);
-    assert_eq!(page(RoomQuery::Public, a, 2), [c]);
+    let public = RoomQuery::Public(AccountId(2));
+    assert_eq!(page(public, a, 2), [c]);
     assert_eq!(page(RoomQuery::Invited(AccountId(2)), b, 2), [c]);
-    for query in [one, RoomQuery::Public, RoomQuery::Invited(AccountId(2))] {
+    for query in [one, public, RoomQuery::Invited(AccountId(2))] {
         assert_eq!(page(query, RoomId(u64::MAX), 2), []);
         assert_eq!(page(query, RoomId(0), 0), []);
     }
     // A draft that adds nothing leaves the lists as they are.
     bench.one(1, draft(a, 2, 9, Proposal::Holds(Seq(1))));
     assert_eq!(page(RoomQuery::Joined(AccountId(2)), RoomId(0), 9), [b]);
+}
+
+fn a_list_counts_the_members_there_are<L: LogStore, R: LogReader>(bench: &mut Bench<L, R>) {
+    let room = bench.tea();
+    let (two, three) = (AccountId(2), AccountId(3));
+    let join = || Change::Join { role: MEMBER };
+    // Who changes what, and how many members there are then. What is asked for may be so already.
+    let changes = [
+        (2, join(), 2),
+        (2, join(), 2),
+        (1, Change::Invite { account: three }, 2),
+        (1, Change::Kick { account: three }, 2),
+        (3, join(), 3),
+        (1, Change::Role { account: three, role: RoomRole::MODERATOR }, 3),
+        (1, Change::Kick { account: two }, 2),
+        (2, Change::Leave, 2),
+        (3, Change::Leave, 1),
+        (1, Change::Topic { topic: topic("coffee") }, 1),
+        (1, Change::Leave, 0),
+        (3, join(), 1),
+    ];
+    let count = |bench: &Bench<L, R>| {
+        let listed = bench.reader.rooms(RoomQuery::Public(two), RoomId(0), 9).unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].members as usize, bench.record(room).members.len());
+        listed[0].members
+    };
+    assert_eq!(count(bench), 1);
+    for (number, (account, change, members)) in (2..).zip(changes) {
+        let ask = || control(room, account, number, change.clone());
+        // A retry in the same group changes nothing, nor does a message behind it.
+        bench.group(1, vec![ask(), ask(), message(room, account, 100 + number, "cup")]);
+        assert_eq!(count(bench), members, "{change:?} of {account}");
+    }
+    bench.group(1, (4..9).map(|account| control(room, account, 1, join())).collect());
+    assert_eq!(count(bench), 6);
+    bench.one(1, create(new_room("@user-1+user-2", Visibility::DIRECT, &[1, 2]), 1));
+    let direct = bench.reader.rooms(RoomQuery::Joined(two), RoomId(0), 9).unwrap();
+    assert!(direct.iter().map(|room| room.members).eq([2]));
+}
+
+fn the_rooms_of_an_account_are_paged_by_id<L: LogStore, R: LogReader>(bench: &mut Bench<L, R>) {
+    let [a, b, c] = three_rooms(bench);
+    let reader = bench.reader.clone();
+    let of = |account, after, limit| reader.rooms_of(AccountId(account), after, limit).unwrap();
+    assert_eq!((of(1, RoomId(0), 2), of(1, b, 2)), (vec![a, b], vec![c]));
+    assert_eq!((of(1, RoomId(0), usize::MAX), of(2, RoomId(0), 9)), (vec![a, b, c], vec![b]));
+    for nothing in [of(1, RoomId(0), 0), of(1, RoomId(u64::MAX), 9), of(3, RoomId(0), 9), of(u64::MAX, a, 9)]
+    {
+        assert_eq!(nothing, []);
+    }
+    bench.event(1, control(b, 2, 9, Change::Leave));
+    assert_eq!(of(2, RoomId(0), 9), []);
 }

@@ -174,9 +174,10 @@ impl Pair {
             }
             for account in (1..4).map(AccountId) {
                 let after = RoomId(room.0 - 1);
-                for query in [RoomQuery::Joined(account), RoomQuery::Invited(account), RoomQuery::Public] {
-                    self.same(|reader| reader.rooms(query, after, 3))?;
+                for query in [RoomQuery::Joined, RoomQuery::Invited, RoomQuery::Public] {
+                    self.same(|reader| reader.rooms(query(account), after, 3))?;
                 }
+                self.same(|reader| reader.rooms_of(account, after, 3))?;
                 self.same(|reader| reader.rooms_joined(account))?;
             }
         }

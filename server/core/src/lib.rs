@@ -10,6 +10,7 @@ pub mod room;
 pub mod authz;
 pub mod tail;
 pub mod delivery;
+mod pen;
 pub mod subscription;
 pub mod cursor_book;
 pub mod rate;

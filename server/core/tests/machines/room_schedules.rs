@@ -206,7 +206,9 @@ impl Run {
                 if let Outcome::Appended(events) = &outcome {
                     for event in events {
                         self.room.apply(event, tail_bytes_max);
+                        let tail_bytes = self.room.tail().bytes();
                         self.room.apply(event, tail_bytes_max); // what is known already changes nothing
+                        assert_eq!(self.room.tail().bytes(), tail_bytes);
                     }
                 }
             }

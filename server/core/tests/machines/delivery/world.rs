@@ -394,12 +394,25 @@ impl Connection {
         assert_eq!(self.delivery.remove(room).is_some(), was);
     }
 
+    /// Looks at everything, and tells how far behind the client is where there is no credit.
     fn tell_heads(&mut self, logs: &BTreeMap<RoomId, Log>) {
+        self.delivery.recheck();
+        self.round(usize::MAX / 2, logs);
         let mut out = Vec::new();
         self.delivery.tell_heads(&mut out);
         let frames = written(&out);
         assert!(frames.len() <= self.delivery.lagging());
         frames.iter().for_each(|(_, frame)| self.client.take(frame, logs));
+        let is_full = self.client.in_flight() >= self.client.window();
+        for (room, following) in &self.client.follows {
+            let reads = self.fetches.iter().any(|(fetch, _)| fetch.room == *room);
+            let account = self.client.account;
+            let (head, is_member) =
+                logs[room].handle.with(|room| (room.head(), room.member(account).is_some()));
+            if (following.is_full() || is_full) && following.next <= head && is_member && !reads {
+                assert_eq!(following.head_told, head, "LG-R42: events, no credit and no HEAD");
+            }
+        }
     }
 
     fn ping(&mut self) {

@@ -144,7 +144,7 @@ impl<'a> Group<'a> {
         if change.is_control() {
             place.control = position.seq;
         }
-        changes::apply(self.log, place.room, author, position.seq, change)?;
+        changes::apply(self.log, &mut place, author, change)?;
         self.places.put(place);
         Ok(place)
     }
@@ -259,6 +259,7 @@ impl<'a> Group<'a> {
             head: Seq::ZERO,
             time: UnixMillis(0),
             control: Seq::ZERO,
+            members: 0,
         };
         self.places.put(place);
         Ok(place)

@@ -14,7 +14,7 @@ const APPLICATION_ID: i64 = 0x4861_726b;
 pub(crate) struct Schema(pub(crate) &'static [&'static str]);
 
 /// The schema of `log.db`.
-pub(crate) const LOG: Schema = Schema(&[include_str!("schema/log_1.sql")]);
+pub(crate) const LOG: Schema = Schema(&[include_str!("schema/log_1.sql"), include_str!("schema/log_2.sql")]);
 /// The schema of `index.db`.
 pub(crate) const INDEX: Schema = Schema(&[include_str!("schema/index_1.sql")]);
 /// The schema of `directory.db`.
@@ -100,7 +100,7 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         LOG.recognise(&connection, path).unwrap();
         Schema(&[ONE, TWO]).migrate(&mut connection).unwrap();
-        let error = LOG.recognise(&connection, path).unwrap_err();
+        let error = Schema(&[ONE]).recognise(&connection, path).unwrap_err();
         assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }));
         assert!(error.to_string().contains("/data/log.db") && error.to_string().contains("newer"), "{error}");
         let foreign = Connection::open_in_memory().unwrap();

@@ -1,4 +1,4 @@
-//! What the writer remembers of rooms: where each log ends. Written through, so it says what the disk says.
+//! What the writer remembers of rooms: where each log ends, and how many are in it. Written through, so it says what the disk says.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,7 +11,7 @@ use crate::rows::{int, ordinal, uint};
 /// Rooms that are remembered: some 5 MB. A group that finds more begins with an empty memory.
 const PLACES_MAX: usize = 65_536;
 
-/// Where a room's log ends.
+/// Where a room's log ends, and how many members the room has there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) room: RoomId,
@@ -20,6 +20,7 @@ pub(crate) struct Place {
     pub(crate) head: Seq,
     pub(crate) time: UnixMillis,
     pub(crate) control: Seq,
+    pub(crate) members: u32,
 }
 
 impl Place {
@@ -63,12 +64,14 @@ impl Places {
 
     /// Writes each changed room's row once.
     pub(crate) fn write(&mut self, log: &Connection) -> rusqlite::Result<()> {
-        let mut update =
-            log.prepare_cached("UPDATE rooms SET head = ?2, time = ?3, control = ?4 WHERE id = ?1")?;
+        let mut update = log.prepare_cached(
+            "UPDATE rooms SET head = ?2, time = ?3, control = ?4, members = ?5 WHERE id = ?1",
+        )?;
         for room in std::mem::take(&mut self.changed) {
             if let Some(place) = self.known.get(&room) {
                 let (head, control) = (ordinal(place.head.0), ordinal(place.control.0));
-                update.execute(params![ordinal(room.0), head, int(place.time.0), control])?;
+                let time = int(place.time.0);
+                update.execute(params![ordinal(room.0), head, time, control, place.members])?;
             }
         }
         Ok(())
@@ -88,8 +91,8 @@ impl Places {
 }
 
 fn read(log: &Connection, room: RoomId) -> rusqlite::Result<Option<Place>> {
-    let mut row =
-        log.prepare_cached("SELECT visibility, epoch, head, time, control FROM rooms WHERE id = ?1")?;
+    let mut row = log
+        .prepare_cached("SELECT visibility, epoch, head, time, control, members FROM rooms WHERE id = ?1")?;
     row.query_row(params![ordinal(room.0)], |row| {
         Ok(Place {
             room,
@@ -98,6 +101,7 @@ fn read(log: &Connection, room: RoomId) -> rusqlite::Result<Option<Place>> {
             head: Seq(uint(row, 2)?),
             time: UnixMillis(uint(row, 3)?),
             control: Seq(uint(row, 4)?),
+            members: row.get(5)?,
         })
     })
     .optional()

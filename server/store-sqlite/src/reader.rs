@@ -123,9 +123,6 @@ impl LogReader for SqliteReader {
     }
 }
 
-/// How many members a room has.
-const MEMBERS: &str = "(SELECT count(*) FROM members WHERE room = rooms.id)";
-
 /// The rooms beside the account in a table of rooms and accounts.
 fn mine(table: &str) -> String {
     format!("{table} AS mine CROSS JOIN rooms ON rooms.id = mine.room")
@@ -134,7 +131,7 @@ fn mine(table: &str) -> String {
 /// Rooms with the role of the account that asks, by `id`: the room's id where an index has it in order.
 fn listing_sql(tables: &str, which: &str, id: &str) -> String {
     format!(
-        "SELECT {ROOM}, {MEMBERS}, (SELECT role FROM members WHERE room = rooms.id AND account = ?3)
+        "SELECT {ROOM}, rooms.members, (SELECT role FROM members WHERE room = rooms.id AND account = ?3)
          FROM {tables} WHERE {which} AND {id} > ?1 ORDER BY {id} LIMIT ?2"
     )
 }

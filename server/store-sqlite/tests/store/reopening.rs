@@ -2,7 +2,7 @@
 
 use hark_core::ports::{
     Change, Cursor, CursorStore, Directory, LogReader, NewAccount, NewDevice, Outcome, PasswordHash,
-    TokenHash,
+    RoomQuery, TokenHash,
 };
 use hark_core::testkit::drafts::{asking, control, create, message, new_room};
 use hark_protocol::{AccountId, AccountRole, DeviceId, Epoch, RoomId, RoomRole, Seq, UnixMillis, Visibility};
@@ -79,6 +79,21 @@ fn closing_and_opening_changes_nothing() {
     });
     all_there(&bench);
     goes_on(&mut bench);
+}
+
+#[test]
+fn rooms_of_the_first_schema_have_their_members_counted() {
+    let mut bench = Bench::new();
+    let all_there = filled(&mut bench);
+    let first = "ALTER TABLE rooms DROP COLUMN members; PRAGMA user_version = 1";
+    let mut bench = bench.reopen(|folder| crate::bench::sql(folder, "log.db", first));
+    all_there(&bench);
+    goes_on(&mut bench);
+    let tea = bench.stores.reader.room_id(&"tea".parse().unwrap()).unwrap().unwrap();
+    bench.append(vec![control(tea, 4, 93, Change::Join { role: RoomRole::MEMBER })]);
+    let listed = bench.stores.reader.rooms(RoomQuery::Public(AccountId(1)), RoomId(0), 9).unwrap();
+    // Tea, coffee, and the milk that came after.
+    assert!(listed.iter().map(|room| room.members).eq([3, 1, 1]));
 }
 
 #[test]

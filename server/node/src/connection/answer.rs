@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hark_core::ports::Position;
+use hark_core::room::Ask;
 use hark_core::{CloseReason, Refusal};
 use hark_protocol::{Correlation, Durability, Frame, PresenceState, Published};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,11 +18,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match answer {
             Answer::Reply(correlation, frame) => self.session.answer(correlation, &frame, self.io.out()),
             Answer::Refused(correlation, refusal) => {
-                self.making.take_if(|making| *making == correlation);
+                self.entering.take_if(|entering| *entering == correlation);
                 self.refuse_request(correlation, &refusal)?;
             }
             Answer::Decided(correlation, outcome) => {
-                self.making.take_if(|making| *making == correlation);
+                self.entering.take_if(|entering| *entering == correlation);
                 self.on_decided(correlation, outcome)?;
             }
             Answer::LoggedIn(correlation, who) => self.on_logged_in(correlation, *who)?,
@@ -96,8 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn submit_prepared(&mut self, correlation: Correlation, prepared: Prepared) {
-        if matches!(prepared.job.goal, Goal::Create(..)) {
-            self.making = Some(correlation);
+        if matches!(prepared.job.goal, Goal::Create(..) | Goal::Room(_, Ask::Join { .. })) {
+            self.entering = Some(correlation);
         }
         self.submit_later(prepared.job, prepared.wait);
     }

@@ -1,5 +1,7 @@
 //! SIGNAL and PRESENCE_SET: what is told to others and remembered by nobody.
 
+use std::sync::Arc;
+
 use hark_core::{CloseReason, Refusal};
 use hark_protocol::{
     Correlation, EncodedFrame, Frame, Ok as Done, PresenceSet, PresenceState, Signal, Signalled,
@@ -25,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             kind: signal.kind,
         };
         let frame = EncodedFrame::new(Correlation::NONE, &signalled);
-        entry.whisper(&frame, |one| one.takes_signals && one.account != identity.account);
+        entry.whisper(&frame, |one| one.takes_signals && !Arc::ptr_eq(&one.link, &self.link));
     }
 
     /// Notes whether somebody is at the other end. A connection that does not count says nothing.

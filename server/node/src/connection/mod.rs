@@ -62,9 +62,10 @@ pub(crate) struct Connection<S> {
     delivery: Option<Delivery<Follow>>,
     /// A request is being looked up whose place among the others matters: what comes behind it waits unread.
     is_preparing: bool,
+    /// Requests that need the stores.
     calls: Calls,
-    /// A room is being made: what comes behind it may be about that room, and waits unread.
-    making: Option<Correlation>,
+    /// A room is being made or joined: what comes behind it may need that, and waits unread.
+    entering: Option<Correlation>,
     /// A request that the writer had no room for.
     held: Option<Job>,
     /// A publish that came too fast is carried out then; what comes behind it waits unread.
@@ -110,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             delivery: None,
             is_preparing: false,
             calls: Calls::default(),
-            making: None,
+            entering: None,
             held: None,
             paused: None,
             lag_told: 0,
@@ -394,7 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn wants_frames(&self) -> bool {
         self.ending == Ending::No
             && !self.is_preparing
-            && self.making.is_none()
+            && self.entering.is_none()
             && self.held.is_none()
             && self.paused.is_none()
             && self.session.wants_frames()

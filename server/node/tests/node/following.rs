@@ -6,7 +6,7 @@ use hark_protocol::{
     List, Ping, RoomId, Seq, Subscribe, SubscribeItem, SubscriptionMode, Unsubscribe, Verdict, Visibility,
 };
 
-use crate::rig::{Login, Peer, Rig, Setup, every, in_room, publish, the};
+use crate::rig::{Login, Peer, Rig, Setup, every, in_room, join, publish, the};
 
 fn seqs(frames: &[Frame]) -> Vec<u64> {
     every!(frames, Event).iter().map(|event| event.seq.0).collect()
@@ -49,6 +49,18 @@ async fn a_subscription_begins_where_it_was_asked_to() {
         let replayed = the!(said.last().unwrap().clone(), Replayed);
         assert_eq!((replayed.room, replayed.epoch, replayed.seq.0), (room, verdict.epoch, 20));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_and_subscribes_in_one_write_follows_the_room() {
+    let rig = Rig::start().await;
+    let (_ann, room) = room_of_twenty(&rig).await;
+    let mut bob = rig.login("bob").await;
+    let rooms = List::new(vec![in_room(room, Start::LATEST, 1)]).unwrap();
+    let asked = bob.send_all([join("tea", 1).into(), Subscribe { rooms }.into()]).await;
+    assert_eq!(the!(bob.answer(asked[0]).await, Published).seq.0, 21);
+    let verdict = the!(bob.answer(asked[1]).await, Subscribed).rooms[0].clone();
+    assert_eq!((verdict.verdict, verdict.next.0), (Verdict::EXACT, 21));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,6 +77,8 @@ struct Entry<H> {
     is_lagging: bool,
     /// Among those that the connection's window holds back.
     is_held_back: bool,
+    /// It has had its last event, and is only there until its caller takes it away.
+    is_ended: bool,
     head_told: Seq,
 }
 
@@ -135,9 +137,18 @@ impl<H: RoomHandle> Delivery<H> {
         let generation = self.generations;
         let head_told = Seq::ZERO;
         let fetch = FetchState::None;
-        let (is_dirty, is_lagging, is_held_back) = (false, false, false);
-        let entry =
-            Entry { handle, subscription, generation, is_dirty, fetch, is_lagging, is_held_back, head_told };
+        let (is_dirty, is_lagging, is_held_back, is_ended) = (false, false, false, false);
+        let entry = Entry {
+            handle,
+            subscription,
+            generation,
+            is_dirty,
+            fetch,
+            is_lagging,
+            is_held_back,
+            is_ended,
+            head_told,
+        };
         self.entries.insert(room, entry);
         self.hint(room);
     }
@@ -214,6 +225,7 @@ impl<H: RoomHandle> Delivery<H> {
     pub fn hint(&mut self, room: RoomId) {
         if let Some(entry) = self.entries.get_mut(&room)
             && !entry.is_dirty
+            && !entry.is_ended
             && !matches!(entry.fetch, FetchState::Queued | FetchState::Reading)
         {
             entry.is_dirty = true;
@@ -257,7 +269,7 @@ impl<H: RoomHandle> Delivery<H> {
     pub fn round(&mut self, bytes_max: usize, out: &mut Vec<u8>) -> Round {
         let mut round = Round::default();
         while out.len() < bytes_max {
-            let Some(room) = self.dirty.pop_front() else { break };
+            let Some(room) = self.next_dirty() else { break };
             let Some(entry) = self.entries.get_mut(&room) else { continue };
             if !std::mem::take(&mut entry.is_dirty) {
                 continue; // left behind by a subscription before this one
@@ -270,12 +282,26 @@ impl<H: RoomHandle> Delivery<H> {
             self.in_flight += sent;
             round.events += sent;
             if let Turn::Ended(reason) = turn {
+                entry.is_ended = true;
                 entry.write_ended(room, reason, out);
                 round.ended.push(room);
             }
             self.after_turn(room, &turn, &mut round.fetches);
         }
         round
+    }
+
+    /// The next room to look at. Credit that was given to those before it, and that they had no use for, goes to
+    /// whoever is held back.
+    fn next_dirty(&mut self) -> Option<RoomId> {
+        while self.dirty.is_empty() && self.in_flight < self.window {
+            let Some(room) = self.held_back.pop_front() else { break };
+            if let Some(entry) = self.entries.get_mut(&room) {
+                entry.is_held_back = false;
+                self.hint(room);
+            }
+        }
+        self.dirty.pop_front()
     }
 
     /// Takes note of how a turn went.

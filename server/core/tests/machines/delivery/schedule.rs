@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use hark_protocol::Seq;
 
-use super::world::{Fate, Fetching, Op, Sizes, Start, What, World, op};
+use super::world::{Fate, Fetching, Op, ROOMS, Sizes, Start, What, World, op};
 
 /// A connection's rounds are never cut short in the schedules below.
 const MUCH: usize = 100_000;
@@ -12,7 +12,7 @@ const MUCH: usize = 100_000;
 /// A world in which accounts 1 and 2 are members of every room, by its third event.
 fn joined(sizes: Sizes) -> World {
     let mut world = World::new(sizes);
-    for room in 1..=3 {
+    for room in 1..=ROOMS {
         [1, 2].into_iter().for_each(|account| world.step(Op::Append(room, What::Join(account))));
         world.step(Op::Apply(room, [Fate::IsLost; 3]));
     }

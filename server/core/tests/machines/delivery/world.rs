@@ -15,7 +15,8 @@ use super::client::Client;
 use super::log::{Handle, Log, OWNER, author};
 use crate::wire::written;
 
-pub(super) const ROOMS: u64 = 3;
+/// More than may read from the store at once.
+pub(super) const ROOMS: u64 = 7;
 /// Accounts 1 and 2; account 1 is connected twice.
 const ACCOUNTS: [u64; 3] = [1, 1, 2];
 
@@ -193,6 +194,12 @@ impl World {
         self.logs.get_mut(&RoomId(room)).expect("a room of this world")
     }
 
+    fn read_all(&mut self, at: usize) {
+        while !self.connections[at].fetches.is_empty() {
+            self.step(Op::Fetched(at, 0, Fetching::Whole));
+        }
+    }
+
     /// What the connection has of a room: the next seq that has to come, unless nothing will.
     pub(super) fn next(&self, at: usize, room: u64) -> Option<Seq> {
         self.connections[at].client.follows.get(&RoomId(room)).map(|following| following.next)
@@ -225,8 +232,8 @@ impl World {
         }
     }
 
-    /// From now on nothing is lost and every client acknowledges: each has to catch up with every room that it
-    /// follows, and every PING has its PONG.
+    /// From now on nothing is lost and every client acknowledges: behind one look at everything each has to
+    /// catch up with every room that it follows, without another, and every PING has its PONG.
     pub(super) fn settle(&mut self) {
         for log in self.logs.values_mut() {
             log.apply();
@@ -237,12 +244,11 @@ impl World {
         for at in 0..self.connections.len() {
             let events: u64 = self.logs.values().map(|log| log.head().0).sum();
             let turns = 4 * events + 20;
+            self.read_all(at);
+            self.step(Op::Recheck(at));
             for _ in 0..turns {
-                self.step(Op::Recheck(at));
                 self.step(Op::Round(at, 100_000));
-                while !self.connections[at].fetches.is_empty() {
-                    self.step(Op::Fetched(at, 0, Fetching::Whole));
-                }
+                self.read_all(at);
                 (1..=ROOMS).for_each(|room| self.step(Op::Ack(at, room, 0)));
                 if self.connections[at].is_settled(&self.logs) {
                     break;

@@ -28,7 +28,7 @@ pub trait Payload: Wire {
     /// Decodes a whole payload: the fields, then extension records, then nothing.
     ///
     /// # Errors
-    /// Everything in [`DecodeError`]; the peer is told [`ErrorCode`](crate::ErrorCode) MALFORMED or UNSUPPORTED.
+    /// Everything in [`DecodeError`]; the peer is told [`ErrorCode`] MALFORMED or UNSUPPORTED.
     fn decode(payload: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(payload);
         let value = Self::take(&mut reader)?;

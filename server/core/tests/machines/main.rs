@@ -18,10 +18,11 @@ mod delivery;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 
-/// So many schedules, and what fails is tried first the next time.
+/// So many schedules, or as many as `PROPTEST_CASES` says; what fails is tried first the next time.
 fn schedules(cases: u32) -> Config {
+    let is_set = std::env::var_os("PROPTEST_CASES").is_some();
     Config {
-        cases,
+        cases: if is_set { Config::default().cases } else { cases },
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..Config::default()
     }

@@ -262,15 +262,20 @@ impl Hub {
         self.cursors.lock().saved(saved.is_ok());
     }
 
-    /// The cursor of a device in a room: what waits to be saved, or else what is.
+    /// The cursor of a device in a room, whether it is saved or waits to be.
     pub(crate) async fn cursor(
         &self,
         device: DeviceId,
         room: RoomId,
     ) -> Result<Option<hark_core::ports::Cursor>, Refusal> {
-        if let Some(cursor) = self.cursors.lock().get(device, room) {
-            return Ok(Some(cursor));
-        }
-        self.storage.cursors(move |store| store.cursor(device, room)).await
+        let moved = self.cursors.lock().get(device, room);
+        let stored = self.storage.cursors(move |store| store.cursor(device, room)).await?;
+        // Within one epoch a cursor never moves back, wherever it is kept.
+        Ok(match (moved, stored) {
+            (Some(moved), Some(stored)) if moved.epoch == stored.epoch && moved.seq < stored.seq => {
+                Some(stored)
+            }
+            (moved, stored) => moved.or(stored),
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Real terminals for real people: panes of a tmux server of the test's own.
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -62,8 +62,17 @@ impl Tmux {
         let written = watch(output);
         // It holds the other end for as long as it lives.
         let running = watch(life.clone());
-        self.run(&["respawn-pane", "-k", "-t", &id, &format!("{line} 9>{}", life.display())]);
+        let status = self.status_file(&id);
+        let line = format!("{line} 9>{}; echo $? >{}", life.display(), status.display());
+        self.run(&["respawn-pane", "-k", "-t", &id, &line]);
+        assert_eq!(running.recv_timeout(PATIENCE), Ok(()), "{name} does not begin");
         Pane { tmux: self, id, name: name.to_owned(), written, running }
+    }
+
+    /// Where the shell writes how a pane's program ended. Not tmux: one that pipes a pane does not always notice
+    /// that its program is gone.
+    fn status_file(&self, id: &str) -> PathBuf {
+        self.folder.path().join(format!("status-{}", id.trim_start_matches('%')))
     }
 
     fn fifo(&self, what: &str, id: &str) -> PathBuf {
@@ -168,26 +177,30 @@ impl Pane<'_> {
     /// When it does not.
     #[track_caller]
     pub fn exit_code(&self) -> i32 {
+        let gone = self.running.recv_timeout(PATIENCE);
+        let shown = || format!("{} does not end; it shows:\n{}", self.name, self.screen());
+        assert_eq!(gone, Err(RecvTimeoutError::Disconnected), "{}", shown());
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let state =
-                self.tmux.run(&["display-message", "-p", "-t", &self.id, "#{pane_dead} #{pane_dead_status}"]);
-            if let Some(code) = state.trim().strip_prefix("1 ") {
-                return code.parse().unwrap_or_else(|_| panic!("{} was ended by a signal", self.name));
+            let status = fs::read_to_string(self.tmux.status_file(&self.id)).unwrap_or_default();
+            if let Ok(code) = status.trim().parse() {
+                return code;
             }
-            assert!(Instant::now() < deadline, "{} does not end; it shows:\n{}", self.name, self.screen());
-            let _ = self.written.recv_timeout(Duration::from_millis(200));
+            assert!(Instant::now() < deadline, "{} ended, and its shell does not say how", self.name);
+            thread::yield_now();
         }
     }
 }
 
-/// Says whenever something is written to a fifo, and hangs up when nobody can write to it any more.
+/// Says when somebody can write to a fifo, and whenever something is written, and hangs up when nobody can any
+/// more.
 fn watch(fifo: PathBuf) -> Receiver<()> {
     let (say, written) = mpsc::channel();
     thread::spawn(move || {
         // Waits for somebody who writes.
         let Ok(mut fifo) = File::open(fifo) else { return };
         let mut buffer = [0; 4096];
+        let _ = say.send(());
         while fifo.read(&mut buffer).is_ok_and(|count| count > 0) && say.send(()).is_ok() {}
     });
     written
@@ -195,7 +208,7 @@ fn watch(fifo: PathBuf) -> Receiver<()> {
 
 /// The command as a line for a shell, with its changes of the environment.
 fn shell_line(command: &Command) -> String {
-    let mut words = vec!["exec".to_owned(), "env".to_owned()];
+    let mut words = vec!["env".to_owned()];
     // `env` takes options before assignments.
     let (set, unset): (Vec<_>, Vec<_>) = command.get_envs().partition(|(_, value)| value.is_some());
     words.extend(unset.iter().map(|(name, _)| format!("-u {}", quoted(&name.display().to_string()))));

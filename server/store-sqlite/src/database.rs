@@ -40,6 +40,8 @@ pub(crate) enum Durability {
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
     pub(crate) path: PathBuf,
+    /// The name of the VFS that it is opened through; `None` for SQLite's default.
+    pub(crate) vfs: Option<String>,
     pub(crate) durability: Durability,
     pub(crate) schema: Schema,
 }
@@ -88,7 +90,11 @@ impl Database {
 
     fn connect(&self, access: OpenFlags) -> Result<Connection, OpenError> {
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = self.checked(Connection::open_with_flags(&self.path, flags))?;
+        let opened = match &self.vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str()),
+            None => Connection::open_with_flags(&self.path, flags),
+        };
+        let connection = self.checked(opened)?;
         self.checked(configure(&connection))?;
         Ok(connection)
     }
@@ -184,7 +190,7 @@ mod tests {
     use crate::migrations::LOG;
 
     fn database(folder: &tempfile::TempDir, durability: Durability) -> Database {
-        Database { path: folder.path().join("log.db"), durability, schema: LOG }
+        Database { path: folder.path().join("log.db"), vfs: None, durability, schema: LOG }
     }
 
     #[test]

@@ -165,13 +165,17 @@ mod tests {
     use hark_protocol::{RoomId, Seq, Visibility};
 
     use super::*;
-    use crate::SqliteStores;
+    use crate::{Options, SqliteStores};
 
     const NOW: UnixMillis = UnixMillis(1);
 
+    fn opened(folder: &tempfile::TempDir, bounds: Bounds) -> SqliteStores {
+        SqliteStores::open_with(folder.path(), &Options { bounds, ..Options::new() }).unwrap()
+    }
+
     fn stores(bounds: Bounds) -> (SqliteStores, RoomId, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let mut stores = SqliteStores::open_with(folder.path(), bounds).unwrap();
+        let mut stores = opened(&folder, bounds);
         let outcomes =
             stores.log.append(NOW, vec![create(new_room("tea", Visibility::PUBLIC, &[1]), 1)]).unwrap();
         let Outcome::Appended(joins) = &outcomes[0] else { panic!("{outcomes:?}") };
@@ -269,7 +273,7 @@ mod tests {
         bytes[3 * 4_096..].fill(0xff);
         std::fs::write(&path, bytes).unwrap();
         let bounds = Bounds { unindexed_max: 10, index_batch: usize::MAX, ..Bounds::DEFAULT };
-        let mut stores = SqliteStores::open_with(folder.path(), bounds).unwrap();
+        let mut stores = opened(&folder, bounds);
         // For as long as it is not needed, the log goes on without it.
         for number in 3_001..=3_010 {
             stores.log.append(NOW, vec![message(room, 1, number, "cup")]).unwrap();
@@ -279,7 +283,7 @@ mod tests {
             assert!(matches!(&error, StoreError::Fatal(what) if what.contains("index.db")), "{error}");
         }
         drop(stores);
-        let mut stores = SqliteStores::open_with(folder.path(), bounds).unwrap();
+        let mut stores = opened(&folder, bounds);
         stores.log.append(NOW, vec![message(room, 1, 3_011, "cup")]).unwrap();
         assert!(seqs(&stores, room).into_iter().eq(1..=3_011));
     }

@@ -10,14 +10,12 @@ use crate::database::{Database, Durability};
 use crate::index::{self, Indexer, Shared};
 use crate::keeper::{House, Keeper};
 use crate::lock::FolderLock;
-use crate::log::{Bounds, Parts};
+use crate::log::Parts;
 use crate::migrations::{DIRECTORY, INDEX, LOG, Schema};
+use crate::options::Options;
 use crate::places::Places;
 use crate::reader::Lane;
 use crate::{OpenError, SqliteDirectory, SqliteLog, SqliteReader};
-
-/// Connections for reading the log.
-const READERS: usize = 4;
 
 /// Everything that a data folder holds. The folder is locked until the last part is dropped; dropping `log` ends
 /// its thread, after what is left to be indexed has been indexed.
@@ -38,13 +36,17 @@ impl SqliteStores {
     /// # Errors
     /// [`OpenError`]: nothing is running, and what was on the disk is still there.
     pub fn open(folder: &Path) -> Result<SqliteStores, OpenError> {
-        SqliteStores::open_with(folder, Bounds::DEFAULT)
+        Options::new().open(folder)
     }
 
-    pub(crate) fn open_with(folder: &Path, bounds: Bounds) -> Result<SqliteStores, OpenError> {
+    pub(crate) fn open_with(folder: &Path, options: &Options) -> Result<SqliteStores, OpenError> {
         let lock = Arc::new(FolderLock::take(folder)?);
-        let database =
-            |name: &str, durability, schema: Schema| Database { path: folder.join(name), durability, schema };
+        let database = |name: &str, durability, schema: Schema| Database {
+            path: folder.join(name),
+            vfs: options.vfs.clone(),
+            durability,
+            schema,
+        };
         let log = database("log.db", Durability::Full, LOG);
         let index = database("index.db", Durability::Normal, INDEX);
         let directory = database("directory.db", Durability::Full, DIRECTORY);
@@ -61,7 +63,7 @@ impl SqliteStores {
         let shared = Arc::new(Shared::new(folder.join("index.distrusted")));
         let indexer = indexer(&log, &index, &writer, &shared)?;
         let lane = || Ok(Lane { log: log.read()?, index: index.read()? });
-        let lanes = std::iter::repeat_with(lane).take(READERS).collect::<Result<_, OpenError>>()?;
+        let lanes = std::iter::repeat_with(lane).take(options.readers).collect::<Result<_, OpenError>>()?;
 
         let checkpointer = Arc::new(Mutex::new(log.join()?));
         let house =
@@ -78,7 +80,7 @@ impl SqliteStores {
         let reader = Arc::new(SqliteReader::new(lanes, shared.clone(), lock.clone()));
         let directory = SqliteDirectory::new(directory_writer, directory.read()?, shared, lock.clone())
             .map_err(|source| directory.error(source))?;
-        let log = SqliteLog::new(parts, keeper, bounds, lock).map_err(|source| log.error(source))?;
+        let log = SqliteLog::new(parts, keeper, options.bounds, lock).map_err(|source| log.error(source))?;
         Ok(SqliteStores { log, reader, directory: Arc::new(directory) })
     }
 }

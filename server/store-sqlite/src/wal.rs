@@ -56,7 +56,8 @@ mod tests {
     fn a_checkpoint_is_due_by_growth() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");
-        let mut connection = Database { path, durability: Durability::Full, schema: LOG }.open().unwrap();
+        let database = Database { path, vfs: None, durability: Durability::Full, schema: LOG };
+        let mut connection = database.open().unwrap();
         let mut meter = WalMeter::watch(&mut connection).unwrap();
         let fill = |pages: i64| {
             let sql = "INSERT INTO meta VALUES (hex(randomblob(8)), randomblob(?1))";

@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 
 use crate::address::Address;
 use crate::client::Client;
+use crate::clock::{Clock, SystemClock};
 use crate::credentials::Credentials;
 use crate::dial::Dialer;
 use crate::driver;
@@ -40,6 +41,7 @@ struct Settings {
     window: u32,
     agent: String,
     entropy: Arc<dyn Entropy>,
+    clock: Arc<dyn Clock>,
 }
 
 impl ClientBuilder {
@@ -56,6 +58,7 @@ impl ClientBuilder {
             window: WINDOW,
             agent: concat!("hark-sdk/", env!("CARGO_PKG_VERSION")).to_owned(),
             entropy: Arc::new(OsEntropy),
+            clock: Arc::new(SystemClock),
         };
         ClientBuilder { settings, connector: Arc::new(TcpConnector) }
     }
@@ -116,6 +119,11 @@ impl<C: Connector> ClientBuilder<C> {
         self.set(|settings| Settings { entropy: Arc::new(entropy), ..settings })
     }
 
+    /// What time of day client ids begin with. The machine's clock unless told otherwise.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.set(|settings| Settings { clock: Arc::new(clock), ..settings })
+    }
+
     /// What makes byte streams to the server: TCP unless told otherwise. TLS goes on top of it.
     pub fn connector<D: Connector>(self, connector: D) -> ClientBuilder<D> {
         ClientBuilder { settings: self.settings, connector: Arc::new(connector) }
@@ -140,7 +148,7 @@ impl<C: Connector> ClientBuilder<C> {
             connect_timeout: self.settings.connect_timeout,
             window: self.settings.window,
         };
-        driver::start(dialer, config, Ids::new(self.settings.entropy.clone())).await
+        driver::start(dialer, config, Ids::new(self.settings.entropy.clone(), &*self.settings.clock)).await
     }
 
     /// Looks at a server without trusting it: its certificate, whether the builder's trust would accept that, and

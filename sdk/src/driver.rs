@@ -105,17 +105,33 @@ impl<C: Connector> Driver<C> {
             if let Some(deadline) = deadline.filter(|deadline| *deadline != Sleep::deadline(&sleep)) {
                 sleep.as_mut().reset(deadline);
             }
+            // Biased, so that what happens depends on nothing but what has happened. Nobody starves: orders and words
+            // of what was taken are bounded by permits and by what was read, so the link gets its turn; and behind
+            // what was read the deadline is looked at in any case. Bytes come before the deadline, because a server
+            // that has spoken lives, however late its words are looked at.
             tokio::select! {
-                step = self.link.step() => self.on_step(step),
+                biased;
                 order = self.orders.recv(), if !self.is_abandoned => self.on_order(order),
                 () = self.shared.wake.wait() => self.on_wake(),
+                Some(_) = self.partings.join_next() => {}
+                step = self.link.step() => {
+                    self.on_step(step);
+                    self.on_time();
+                }
                 () = &mut sleep, if deadline.is_some() => {
                     self.session.on_deadline(self.started.elapsed(), &mut self.effects);
                 }
-                Some(_) = self.partings.join_next() => {}
             }
         }
         self.finish().await;
+    }
+
+    /// Does what is due by now, if anything is.
+    fn on_time(&mut self) {
+        let now = self.started.elapsed();
+        if self.session.deadline().is_some_and(|deadline| deadline <= now) {
+            self.session.on_deadline(now, &mut self.effects);
+        }
     }
 
     fn on_step(&mut self, step: Step) {

@@ -1,10 +1,11 @@
 //! Where chance comes from: the operating system's generator, unless a test or a simulation plugs in its own.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hark_protocol::ClientId;
 use tokio::time::Instant;
+
+use crate::clock::Clock;
 
 /// A source of random numbers. It makes client ids and the jitter of reconnects.
 pub trait Entropy: Send + Sync + 'static {
@@ -31,10 +32,8 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    pub(crate) fn new(entropy: Arc<dyn Entropy>) -> Ids {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let started_unix_ms = u64::try_from(unix.as_millis()).unwrap_or(0);
-        Ids { entropy, started: Instant::now(), started_unix_ms }
+    pub(crate) fn new(entropy: Arc<dyn Entropy>, clock: &dyn Clock) -> Ids {
+        Ids { entropy, started: Instant::now(), started_unix_ms: clock.now().0 }
     }
 
     /// A UUIDv7: the wall clock is read once, so that a clock that is set back can not shrink the ids.
@@ -57,10 +56,11 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
 
     #[tokio::test(start_paused = true)]
     async fn client_ids_are_distinct_and_grow_with_time() {
-        let ids = Ids::new(Arc::new(OsEntropy));
+        let ids = Ids::new(Arc::new(OsEntropy), &SystemClock);
         let first = ids.client_id();
         assert_ne!(first, ids.client_id());
         tokio::time::advance(std::time::Duration::from_millis(2)).await;

@@ -31,6 +31,7 @@ mod address;
 mod admin;
 mod builder;
 mod client;
+mod clock;
 mod credentials;
 mod dial;
 mod driver;
@@ -55,6 +56,7 @@ pub use address::{Address, BadAddress, DEFAULT_PORT};
 pub use admin::{Access, Admin};
 pub use builder::ClientBuilder;
 pub use client::{Client, ClientEvents};
+pub use clock::{Clock, SystemClock};
 pub use credentials::{Credentials, Password, Token};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{

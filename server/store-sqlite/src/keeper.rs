@@ -1,4 +1,5 @@
-//! The thread that keeps house behind the log, so that no acknowledgement waits for it: indexing, checkpoints.
+//! Keeping house behind the log: indexing and checkpoints, on a thread so that no acknowledgement waits for it, or
+//! in place.
 
 use std::io;
 use std::sync::Arc;
@@ -11,11 +12,24 @@ use crate::database::checkpoint;
 use crate::error::Fault;
 use crate::index::{Indexer, Shared};
 
+/// Who indexes and checkpoints what the writer leaves behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Housekeeping {
+    /// A thread of the store's own; what is left when the store is dropped is done then.
+    #[default]
+    Thread,
+    /// The append that leaves so much that it is due, in place. Nothing is done when the store is dropped: the next
+    /// start catches up, as it does after a crash. For those who may have no threads, such as a simulation in which a
+    /// run has to be one sequence of events.
+    Inline,
+}
+
 /// The handle: rings for work, and joins the thread when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Keeper {
-    bell: Arc<Bell>,
-    thread: Option<JoinHandle<()>>,
+pub(crate) enum Keeper {
+    Thread { bell: Arc<Bell>, thread: Option<JoinHandle<()>> },
+    Inline(House),
 }
 
 /// What there is to do. Ringing again for what waits already changes nothing.
@@ -27,12 +41,12 @@ struct Chores {
 }
 
 #[derive(Debug, Default)]
-struct Bell {
+pub(crate) struct Bell {
     chores: Mutex<Chores>,
     rung: Condvar,
 }
 
-/// What the thread works with.
+/// What keeping house works with.
 #[derive(Debug)]
 pub(crate) struct House {
     pub(crate) shared: Arc<Shared>,
@@ -41,6 +55,11 @@ pub(crate) struct House {
 }
 
 impl Keeper {
+    /// A keeper without a thread, which works whenever it is rung for.
+    pub(crate) fn inline(house: House) -> Keeper {
+        Keeper::Inline(house)
+    }
+
     pub(crate) fn start(house: House) -> io::Result<Keeper> {
         let bell = Arc::<Bell>::default();
         let work = {
@@ -48,12 +67,21 @@ impl Keeper {
             move || house.keep(&bell)
         };
         let thread = Builder::new().name("hark-keeper".into()).spawn(work)?;
-        Ok(Keeper { bell, thread: Some(thread) })
+        Ok(Keeper::Thread { bell, thread: Some(thread) })
     }
 
     /// Rings for the indexer, for a checkpoint, or for both.
     pub(crate) fn ring(&self, index: bool, checkpoint: bool) {
-        self.bell.ring(Chores { index, checkpoint, stop: false });
+        let chores = Chores { index, checkpoint, stop: false };
+        match self {
+            Keeper::Thread { bell, .. } => bell.ring(chores),
+            Keeper::Inline(house) => {
+                if let Err(fault) = house.work(chores) {
+                    let error = house.shared.health.judge(fault);
+                    tracing::error!(%error, "the log can not be indexed or checkpointed; it is tried again");
+                }
+            }
+        }
     }
 }
 
@@ -77,9 +105,10 @@ impl Bell {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        let Keeper::Thread { bell, thread } = self else { return };
         // What is not indexed yet is, so that the next start has nothing to catch up with.
-        self.bell.ring(Chores { index: true, checkpoint: true, stop: true });
-        if let Some(thread) = self.thread.take()
+        bell.ring(Chores { index: true, checkpoint: true, stop: true });
+        if let Some(thread) = thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the store's thread had panicked");

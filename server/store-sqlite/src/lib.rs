@@ -36,6 +36,7 @@ mod wal;
 
 pub use directory::SqliteDirectory;
 pub use error::OpenError;
+pub use keeper::Housekeeping;
 pub use log::SqliteLog;
 pub use open::SqliteStores;
 pub use options::Options;

@@ -165,7 +165,7 @@ mod tests {
     use hark_protocol::{RoomId, Seq, Visibility};
 
     use super::*;
-    use crate::{Options, SqliteStores};
+    use crate::{Housekeeping, Options, SqliteStores};
 
     const NOW: UnixMillis = UnixMillis(1);
 
@@ -296,6 +296,26 @@ mod tests {
             stores.log.append(NOW, vec![message(room, 1, number, "cup")]).unwrap();
             assert!(seqs(&stores, room).into_iter().eq(1..=number));
         }
+    }
+
+    #[test]
+    fn a_house_kept_in_place_is_indexed_when_it_is_due_and_caught_up_with_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new().housekeeping(Housekeeping::Inline).index_batch(10);
+        let mut stores = options.open(folder.path()).unwrap();
+        let outcomes =
+            stores.log.append(NOW, vec![create(new_room("tea", Visibility::PUBLIC, &[1]), 1)]).unwrap();
+        let Outcome::Appended(joins) = &outcomes[0] else { panic!("{outcomes:?}") };
+        let room = joins[0].position().room;
+        let unindexed = |stores: &SqliteStores| stores.log.parts.shared.tail.read().len();
+        for number in 2..=25 {
+            stores.log.append(NOW, vec![message(room, 1, number, "cup")]).unwrap();
+            assert_eq!(unindexed(&stores), usize::try_from(number % 10).unwrap());
+        }
+        drop(stores);
+        let stores = options.open(folder.path()).unwrap();
+        assert_eq!(unindexed(&stores), 0);
+        assert!(seqs(&stores, room).into_iter().eq(1..=25));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::database::{Database, Durability};
 use crate::index::{self, Indexer, Shared};
-use crate::keeper::{House, Keeper};
+use crate::keeper::{House, Housekeeping, Keeper};
 use crate::lock::FolderLock;
 use crate::log::Parts;
 use crate::migrations::{DIRECTORY, INDEX, LOG, Schema};
@@ -18,7 +18,7 @@ use crate::reader::Lane;
 use crate::{OpenError, SqliteDirectory, SqliteLog, SqliteReader};
 
 /// Everything that a data folder holds. The folder is locked until the last part is dropped; dropping `log` ends
-/// its thread, after what is left to be indexed has been indexed.
+/// its thread, if it has one, after what is left to be indexed has been indexed.
 #[derive(Debug)]
 pub struct SqliteStores {
     /// The one writer of the log.
@@ -76,7 +76,10 @@ impl SqliteStores {
             shared: shared.clone(),
             places: Places::default(),
         };
-        let keeper = Keeper::start(house).map_err(OpenError::Thread)?;
+        let keeper = match options.housekeeping {
+            Housekeeping::Thread => Keeper::start(house).map_err(OpenError::Thread)?,
+            Housekeeping::Inline => Keeper::inline(house),
+        };
         let reader = Arc::new(SqliteReader::new(lanes, shared.clone(), lock.clone()));
         let directory = SqliteDirectory::new(directory_writer, directory.read()?, shared, lock.clone())
             .map_err(|source| directory.error(source))?;

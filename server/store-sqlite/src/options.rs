@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::keeper::Housekeeping;
 use crate::log::Bounds;
 use crate::{OpenError, SqliteStores};
 
@@ -18,12 +19,14 @@ pub struct Options {
     pub(crate) vfs: Option<String>,
     pub(crate) readers: usize,
     pub(crate) bounds: Bounds,
+    pub(crate) housekeeping: Housekeeping,
 }
 
 impl Options {
     /// What [`SqliteStores::open`] uses.
     pub fn new() -> Options {
-        Options { vfs: None, readers: READERS, bounds: Bounds::DEFAULT }
+        let housekeeping = Housekeeping::default();
+        Options { vfs: None, readers: READERS, bounds: Bounds::DEFAULT, housekeeping }
     }
 
     /// Opens the databases through the SQLite VFS that is registered under this name, instead of the default one;
@@ -53,6 +56,13 @@ impl Options {
     #[must_use]
     pub fn index_batch(mut self, events: usize) -> Options {
         self.bounds.index_batch = events.max(1);
+        self
+    }
+
+    /// Who indexes and checkpoints behind the log; a thread by default.
+    #[must_use]
+    pub fn housekeeping(mut self, housekeeping: Housekeeping) -> Options {
+        self.housekeeping = housekeeping;
         self
     }
 

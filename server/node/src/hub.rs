@@ -1,6 +1,6 @@
 //! What the connections of a node share: its rooms, its accounts' connections, the writer and the stores.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -82,7 +82,8 @@ impl std::fmt::Debug for SharedEntropy {
 /// An account that is connected, and what its publishes have used of their rate.
 #[derive(Debug, Default)]
 struct AccountEntry {
-    links: HashMap<ConnectionId, Arc<Link>>,
+    /// In order, so that they are told in one.
+    links: BTreeMap<ConnectionId, Arc<Link>>,
     publishes: Bucket,
     /// Disabled by this process: a login that was being decided at that moment finds it here.
     is_disabled: bool,

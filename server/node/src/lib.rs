@@ -18,6 +18,7 @@ pub mod assemble;
 pub mod clock;
 pub mod config;
 pub mod descriptors;
+pub mod executor;
 pub mod entropy;
 pub mod first_run;
 pub mod http;
@@ -29,6 +30,7 @@ pub mod telemetry;
 pub mod tls;
 pub mod token;
 
+pub use executor::Executor;
 pub use listener::Listener;
 pub use node::{Node, NodeBuilder, ShutdownReport, StartError};
 pub use storage::Stores;

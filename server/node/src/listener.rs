@@ -1,6 +1,6 @@
 //! The way in: accepting transports, admission, the TLS handshake, and then a connection of its own.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -78,7 +78,8 @@ pub(crate) struct Door {
     pub(crate) hub: Arc<Hub>,
     pub(crate) tls: Arc<ArcSwap<ServerConfig>>,
     pub(crate) gate: Arc<Gate>,
-    pub(crate) open: Mutex<HashMap<ConnectionId, Arc<Link>>>,
+    /// In order, so that a shutdown tells them in one.
+    pub(crate) open: Mutex<BTreeMap<ConnectionId, Arc<Link>>>,
     /// Nobody is let in any more.
     pub(crate) shutdown: CancellationToken,
     /// Whoever is still there has had its time.
@@ -103,9 +104,11 @@ impl Door {
     /// Accepts and serves until it is told to stop.
     pub(crate) async fn run<L: Listener>(self: Arc<Self>, mut listener: L) {
         loop {
+            // Biased, here and below, so that chance does not decide; the rare comes first and starves nobody.
             let (stream, address) = tokio::select! {
-                accepted = listener.accept() => accepted,
+                biased;
                 () = self.shutdown.cancelled() => return,
+                accepted = listener.accept() => accepted,
             };
             let door = Arc::clone(&self);
             match self.gate.admit(address.ip()) {
@@ -130,6 +133,7 @@ impl Door {
         self.hub.metrics.connection_accepted();
         let served = AssertUnwindSafe(self.serve_counted(stream, address, admission)).catch_unwind();
         let ended = tokio::select! {
+            biased;
             ended = served => ended,
             () = self.abort.cancelled() => Ok(()),
         };
@@ -182,6 +186,7 @@ impl Door {
             None
         };
         let shaken = tokio::select! {
+            biased;
             shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken,
             () = self.shutdown.cancelled() => {
                 // Whoever has said nothing yet misses nothing.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
 use crate::entropy::{Entropy, OsEntropy, random_bytes};
+use crate::executor::{Executor, Pace};
 use crate::hub::{Hub, HubParts};
 use crate::link::Order;
 use crate::listener::{Door, Listener};
@@ -70,6 +71,7 @@ pub struct NodeBuilder {
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    executor: Executor,
 }
 
 impl NodeBuilder {
@@ -136,7 +138,14 @@ impl NodeBuilder {
         self
     }
 
-    /// Starts serving. Belongs in a multi-threaded Tokio runtime.
+    /// Where the stores are called; on threads by default.
+    #[must_use]
+    pub fn executor(mut self, executor: Executor) -> NodeBuilder {
+        self.executor = executor;
+        self
+    }
+
+    /// Starts serving. Belongs in a multi-threaded Tokio runtime, unless the executor calls the stores in place.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
@@ -146,7 +155,8 @@ impl NodeBuilder {
         let local_addr = listener.local_addr()?;
         let settings = Settings::load_or_create(&*stores.directory, &*self.entropy)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let passwords = PasswordPool::new(cores, Arc::clone(&self.entropy), Arc::clone(&self.metrics))?;
+        let passwords = PasswordPool::new(cores, Arc::clone(&self.entropy), Arc::clone(&self.metrics))?
+            .on(self.executor.clone());
         let limits = Arc::new(self.limits);
         let tails = Arc::new(TailBudget::new(self.tail_bytes_max));
         let parts = HubParts {
@@ -155,7 +165,12 @@ impl NodeBuilder {
                 registration: self.registration,
                 agent: Line::lossy(&self.agent),
             },
-            storage: Storage::new(Arc::clone(&stores.reader), stores.directory, stores.cursors),
+            storage: Storage::new(
+                Arc::clone(&stores.reader),
+                stores.directory,
+                stores.cursors,
+                self.executor.clone(),
+            ),
             tails: Arc::clone(&tails),
             metrics: Arc::clone(&self.metrics),
             passwords,
@@ -166,10 +181,11 @@ impl NodeBuilder {
         let hub = Arc::new(Hub::new(parts));
         hub.metrics.limits_set(&limits);
         let (log, reader, metrics, clock) = (stores.log, stores.reader, self.metrics, self.clock);
-        let writer = start_writer(
-            &hub,
-            Scribe { log, reader, limits, clock, metrics, tails, backlog: VecDeque::new() },
-        )?;
+        let scribe = Scribe { log, reader, limits, clock, metrics, tails, backlog: VecDeque::new() };
+        let writer = match self.executor {
+            Executor::Threads => WriterTask::Thread(start_writer(&hub, scribe)?),
+            Executor::Inline(pace) => WriterTask::Task(tokio::spawn(write(Arc::clone(&hub), scribe, pace))),
+        };
         let door = Arc::new(Door::new(Arc::clone(&hub), tls));
         let housekeeping = CancellationToken::new();
         let tasks = vec![
@@ -187,10 +203,37 @@ fn start_writer(hub: &Arc<Hub>, scribe: Scribe) -> io::Result<JoinHandle<()>> {
     let run = move || {
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hub.writer.run(scribe)));
         if ran.is_err() {
-            hub.writer.fail("the writer panicked; nothing can be stored until the next start".into());
+            hub.writer.fail(WRITER_PANICKED.into());
         }
     };
     std::thread::Builder::new().name("hark-writer".into()).spawn(run)
+}
+
+/// The writer as a task.
+async fn write(hub: Arc<Hub>, scribe: Scribe, pace: Arc<dyn Pace>) {
+    if Executor::guard(hub.writer.run_inline(scribe, &*pace)).await.is_err() {
+        hub.writer.fail(WRITER_PANICKED.into());
+    }
+}
+
+const WRITER_PANICKED: &str = "the writer panicked; nothing can be stored until the next start";
+
+/// What runs the writer, to be waited for at the end.
+enum WriterTask {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+}
+
+impl WriterTask {
+    /// Waits until everything that was taken is written. Whether it ended in order.
+    async fn join(self) -> bool {
+        match self {
+            WriterTask::Task(task) => task.await.is_ok(),
+            WriterTask::Thread(thread) => {
+                matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(())))
+            }
+        }
+    }
 }
 
 /// Saves cursors, lets go of what nobody uses.
@@ -198,9 +241,11 @@ async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) {
     let mut interval = tokio::time::interval(HOUSEKEEPING_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        // Biased: with the end first, neither can keep the other waiting, and a run of a simulation is one trace.
         tokio::select! {
-            _ = interval.tick() => {}
+            biased;
             () = stop.cancelled() => return,
+            _ = interval.tick() => {}
         }
         hub.flush_cursors().await;
         hub.sweep();
@@ -211,8 +256,9 @@ async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) {
 async fn tell_presences(hub: Arc<Hub>, stop: CancellationToken) {
     loop {
         tokio::select! {
-            () = hub.presences.changed() => {}
+            biased; // as in `keep_house`
             () = stop.cancelled() => return,
+            () = hub.presences.changed() => {}
         }
         for presence in hub.presences.take_changes() {
             hub.tell_presence(presence).await;
@@ -236,7 +282,7 @@ pub struct Node {
     door: Arc<Door>,
     local_addr: SocketAddr,
     is_ready: AtomicBool,
-    writer: Option<JoinHandle<()>>,
+    writer: Option<WriterTask>,
     housekeeping: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -254,6 +300,7 @@ impl Node {
             metrics: Arc::new(Metrics::new()),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
+            executor: Executor::default(),
         }
     }
 
@@ -304,11 +351,10 @@ impl Node {
         }
         self.hub.flush_cursors().await;
         self.hub.writer.close();
-        if let Some(writer) = self.writer.take() {
-            let joined = tokio::task::spawn_blocking(move || writer.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                tracing::error!("the writer did not end in order");
-            }
+        if let Some(writer) = self.writer.take()
+            && !writer.join().await
+        {
+            tracing::error!("the writer did not end in order");
         }
         ShutdownReport { connections, in_time }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use hark_core::ports::PasswordHash;
 use hark_protocol::Secret;
@@ -11,8 +12,8 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::entropy::{Entropy, random_bytes};
+use crate::executor::{Call, Executor};
 use crate::metrics::Metrics;
-use crate::token::hex;
 
 /// Whether a password fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,24 +42,24 @@ pub struct PasswordPool {
     admitted: Arc<Semaphore>,
     /// Passwords are set one at a time, so that whoever sets them keeps nobody from logging in.
     setting: Arc<Semaphore>,
-    /// What an unknown name's password is held against: the hash of a password that nobody knows.
+    /// What an unknown name's password is held against: a hash of which nobody knows the password.
     nobody: PasswordHash,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
+    executor: Executor,
 }
 
 impl PasswordPool {
-    /// A pool with `cores` places. Hashes once, so it takes some milliseconds.
+    /// A pool with `cores` places.
     ///
     /// # Errors
-    /// [`PasswordError::Fault`] if Argon2 can not work here, for want of memory for instance.
+    /// [`PasswordError::Fault`] if Argon2 refuses the parameters.
     pub fn new(
         cores: usize,
         entropy: Arc<dyn Entropy>,
         metrics: Arc<Metrics>,
     ) -> Result<PasswordPool, PasswordError> {
-        let unknown_password = hex(&random_bytes::<32>(&*entropy));
-        let nobody = hash_now(&unknown_password, &random_bytes(&*entropy))?;
+        let nobody = hash_of_nobody(&random_bytes(&*entropy), &random_bytes(&*entropy)).map_err(fault)?;
         let cores = cores.max(1);
         Ok(PasswordPool {
             running: Arc::new(Semaphore::new(cores)),
@@ -67,7 +68,14 @@ impl PasswordPool {
             nobody,
             entropy,
             metrics,
+            executor: Executor::Threads,
         })
+    }
+
+    /// Hashes where `executor` makes its calls; on threads unless told otherwise.
+    #[must_use]
+    pub fn on(self, executor: Executor) -> PasswordPool {
+        PasswordPool { executor, ..self }
     }
 
     /// Whether `password` is the one behind `stored`. `None`, for a name that nobody has, costs the same work
@@ -96,7 +104,7 @@ impl PasswordPool {
         self.run(move || hash_now(password.expose(), &salt)).await
     }
 
-    /// Runs `work` on a thread that may be busy for long. Once begun it is finished, and keeps its place until
+    /// Runs `work` where it may keep a core busy for long. Once begun it is finished, and keeps its place until
     /// then, even when nobody waits for it any more: a peer that hangs up does not free a core.
     async fn run<T: Send + 'static>(
         &self,
@@ -104,8 +112,8 @@ impl PasswordPool {
     ) -> Result<T, PasswordError> {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
-        let hashing = tokio::task::spawn_blocking(move || timed(work, (admitted, running)));
-        let (result, took) = hashing.await.map_err(|error| PasswordError::Fault(error.to_string()))?;
+        let hashing = self.executor.run(Call::Hash, move || timed(work, (admitted, running)));
+        let (result, took) = hashing.await.map_err(PasswordError::Fault)?;
         self.metrics.password_hashed(took);
         result
     }
@@ -125,6 +133,23 @@ impl std::fmt::Debug for PasswordPool {
 /// [`PasswordError::Fault`].
 pub fn hash_now(password: &str, salt: &[u8; SALT_BYTES]) -> Result<PasswordHash, PasswordError> {
     let hash = argon2()?.hash_password_with_salt(password.as_bytes(), salt).map_err(fault)?;
+    Ok(PasswordHash(hash.to_string()))
+}
+
+/// A hash as good as any, with the work of any: chance stands where Argon2's output would, so that there is no
+/// password to know.
+fn hash_of_nobody(
+    salt: &[u8; SALT_BYTES],
+    output: &[u8; OUTPUT_BYTES],
+) -> argon2::password_hash::Result<PasswordHash> {
+    let argon2 = argon2().map_err(|_| argon2::password_hash::Error::ParamsInvalid)?;
+    let hash = phc::PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: argon2.params().try_into()?,
+        salt: Some(phc::Salt::new(salt)?),
+        hash: Some(phc::Output::new(output)?),
+    };
     Ok(PasswordHash(hash.to_string()))
 }
 
@@ -155,6 +180,8 @@ fn timed<T>(
     (work(), begun.elapsed())
 }
 
+/// Bytes of a hash.
+const OUTPUT_BYTES: usize = Params::DEFAULT_OUTPUT_LEN;
 /// Bytes of a salt.
 pub const SALT_BYTES: usize = 16;
 /// Passwords that may wait for a core; with 17 ms each, the last of them waits about half a second on two cores.

@@ -1,6 +1,6 @@
 //! Presence: who is there, and telling those who share a followed room with them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use hark_protocol::{
@@ -117,7 +117,8 @@ impl Hub {
     }
 
     async fn tell_co_members(&self, account: AccountId, frame: EncodedFrame) {
-        let mut links = HashMap::new();
+        // Each once, in the order in which they were found.
+        let (mut seen, mut links) = (HashSet::new(), Vec::new());
         let mut after = RoomId(0);
         loop {
             let Ok(page) = self.storage.read(move |reader| reader.rooms_of(account, after, ROOMS_PAGE)).await
@@ -129,11 +130,13 @@ impl Hub {
             for room in page {
                 let Some(entry) = self.loaded_room(room) else { continue };
                 for link in entry.links(|one| one.takes_presence && one.account != account) {
-                    links.insert(Arc::as_ptr(&link) as usize, link);
+                    if seen.insert(Arc::as_ptr(&link) as usize) {
+                        links.push(link);
+                    }
                 }
             }
         }
-        links.into_values().for_each(|link| link.whisper(frame.clone()));
+        links.into_iter().for_each(|link| link.whisper(frame.clone()));
     }
 }
 

@@ -1,9 +1,9 @@
-//! The scribe: what the writer's thread does with the jobs it takes.
+//! The scribe: what the writer does with the jobs it takes.
 //!
 //! Each room judges what is asked of it, the whole batch goes to the log in one transaction, and when that is
 //! on the disk the rooms are told, then their followers, then the askers.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ const BATCH_DRAFTS_MAX: usize = 1_024;
 /// Bytes of bodies in one transaction.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What the writer's thread works with.
+/// What the writer works with.
 pub(crate) struct Scribe {
     pub(crate) log: Box<dyn LogStore>,
     pub(crate) reader: Arc<dyn LogReader>,
@@ -36,6 +36,13 @@ pub(crate) struct Scribe {
     pub(crate) tails: Arc<TailBudget>,
     /// Jobs that were taken and could not go into a batch yet, in order.
     pub(crate) backlog: VecDeque<Job>,
+}
+
+/// A batch that the log has taken or refused, and of which nobody has been told.
+pub(crate) struct Written {
+    jobs: Vec<Job>,
+    started: Instant,
+    result: Result<Vec<Outcome>, StoreError>,
 }
 
 impl Scribe {
@@ -49,15 +56,22 @@ impl Scribe {
         BATCH_DRAFTS_MAX.saturating_sub(self.backlog.len())
     }
 
-    /// Writes one batch of what was left over and what is new.
-    ///
-    /// # Errors
-    /// Why the store can not be trusted any more.
-    pub(crate) fn write(&mut self, jobs: Vec<Job>) -> Result<(), String> {
+    /// Writes one batch of what was left over and what is new. Nobody is told of it yet.
+    pub(crate) fn write(&mut self, jobs: Vec<Job>) -> Written {
         self.backlog.extend(jobs);
         let (jobs, drafts) = self.take_batch();
         let started = Instant::now();
-        match self.log.append(self.clock.now(), drafts) {
+        let result = self.log.append(self.clock.now(), drafts);
+        Written { jobs, started, result }
+    }
+
+    /// Tells what came of a batch.
+    ///
+    /// # Errors
+    /// Why the store can not be trusted any more.
+    pub(crate) fn announce(&mut self, written: Written) -> Result<(), String> {
+        let Written { jobs, started, result } = written;
+        match result {
             Ok(outcomes) => {
                 self.tell(jobs, outcomes, started);
                 Ok(())
@@ -152,7 +166,8 @@ impl Scribe {
     /// answer can have the event. What has to be judged again comes first in the next batch.
     fn tell(&mut self, jobs: Vec<Job>, outcomes: Vec<Outcome>, started: Instant) {
         let mut events = 0;
-        let mut by_room: HashMap<RoomId, (Arc<RoomEntry>, Vec<Appended>)> = HashMap::new();
+        // In order, so that the same batch always wakes the same connections in the same order.
+        let mut by_room: BTreeMap<RoomId, (Arc<RoomEntry>, Vec<Appended>)> = BTreeMap::new();
         let mut decided = Vec::with_capacity(jobs.len());
         let mut again = VecDeque::new();
         for (job, outcome) in jobs.into_iter().zip(outcomes) {

@@ -1,10 +1,12 @@
-//! Where the stores are called: reads and directory work on threads that may block, never on the runtime's.
+//! The way to the stores, all but the log's writer: bounded, and wherever the node's executor makes calls.
 
 use std::sync::Arc;
 
 use hark_core::Refusal;
 use hark_core::ports::{CursorStore, Directory, DirectoryError, LogReader, LogStore, StoreError};
 use tokio::sync::Semaphore;
+
+use crate::executor::{Call, Executor};
 
 /// The stores that a node works with.
 pub struct Stores {
@@ -38,6 +40,7 @@ pub(crate) struct Storage {
     cursors: Arc<dyn CursorStore>,
     calls: Arc<Semaphore>,
     changes: Arc<Semaphore>,
+    executor: Executor,
 }
 
 impl Storage {
@@ -45,6 +48,7 @@ impl Storage {
         reader: Arc<dyn LogReader>,
         directory: Arc<dyn Directory>,
         cursors: Arc<dyn CursorStore>,
+        executor: Executor,
     ) -> Storage {
         Storage {
             reader,
@@ -52,6 +56,7 @@ impl Storage {
             cursors,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
             changes: Arc::new(Semaphore::new(CHANGES_MAX)),
+            executor,
         }
     }
 
@@ -99,7 +104,7 @@ impl Storage {
         call: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let permit = Arc::clone(&self.calls).acquire_owned().await.map_err(|_| Refusal::Unavailable)?;
-        let running = tokio::task::spawn_blocking(move || {
+        let running = self.executor.run(Call::Look, move || {
             let result = call();
             drop(permit);
             result

@@ -1,6 +1,6 @@
-//! The writer: the way to the one thread through which everything goes that becomes an event.
+//! The writer: the way to the one thread, or task, through which everything goes that becomes an event.
 //!
-//! Jobs wait here in the order in which connections hand them over. The thread takes whatever waits; while it
+//! Jobs wait here in the order in which connections hand them over. The writer takes whatever waits; while it
 //! waits for the disk the next jobs gather, so that batches form by themselves.
 
 use std::collections::VecDeque;
@@ -11,11 +11,12 @@ use hark_core::ports::{Author, NewRoom, RequestHash};
 use hark_core::room::Ask;
 use hark_protocol::{ClientId, Correlation};
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use crate::executor::{Call, Pace, pause};
 use crate::link::{Answer, Decision, Link, Order};
 use crate::room_entry::RoomEntry;
-use crate::scribe::Scribe;
+use crate::scribe::{Scribe, Written};
 
 /// Requests that may wait; when there are more, connections read less.
 const QUEUE_JOBS_MAX: usize = 16 * 1_024;
@@ -94,8 +95,24 @@ impl Queue {
 /// The handle by which connections reach the writer.
 pub(crate) struct Writer {
     queue: Mutex<Queue>,
-    news: Condvar,
+    news: News,
     failed: watch::Sender<Option<String>>,
+}
+
+/// How whoever writes is told that there is something to do.
+#[derive(Debug, Default)]
+struct News {
+    /// For a thread.
+    rung: Condvar,
+    /// For a task.
+    told: Notify,
+}
+
+impl News {
+    fn tell(&self) {
+        self.rung.notify_one();
+        self.told.notify_one();
+    }
 }
 
 impl std::fmt::Debug for Writer {
@@ -107,7 +124,7 @@ impl std::fmt::Debug for Writer {
 impl Writer {
     pub(crate) fn new() -> Writer {
         let (failed, _) = watch::channel(None);
-        Writer { queue: Mutex::default(), news: Condvar::new(), failed }
+        Writer { queue: Mutex::default(), news: News::default(), failed }
     }
 
     /// Hands a job over, or hands it back when too much waits; the job's connection is told when there is
@@ -125,14 +142,14 @@ impl Writer {
         }
         queue.push_back(job);
         drop(queue);
-        self.news.notify_one();
+        self.news.tell();
         None
     }
 
     /// Nothing more is taken; what waits is still written, and then [`Writer::run`] returns.
     pub(crate) fn close(&self) {
         self.queue.lock().is_closed = true;
-        self.news.notify_one();
+        self.news.tell();
     }
 
     /// Nothing can be stored any more: what waits and what comes is refused.
@@ -156,12 +173,48 @@ impl Writer {
     /// Writes until the writer is closed and nothing waits. Blocks; belongs on a thread of its own.
     pub(crate) fn run(&self, mut scribe: Scribe) {
         while let Some(jobs) = self.wait_for_jobs(&scribe) {
-            if let Err(why) = scribe.write(jobs) {
-                // The next sync may well succeed, and still nobody knows what the disk holds.
-                self.fail(why);
-                scribe.give_up();
-            }
+            let written = scribe.write(jobs);
+            self.announce(&mut scribe, written);
         }
+    }
+
+    /// As [`Writer::run`], in a task: the appends are made in place, with the pauses that `pace` asks for. If the
+    /// future is dropped, what is on the disk by then is there, and nobody has been told of it.
+    pub(crate) async fn run_inline(&self, mut scribe: Scribe, pace: &dyn Pace) {
+        loop {
+            // Made before the look, so that what is told in between is not missed.
+            let told = self.news.told.notified();
+            match self.is_due(&scribe) {
+                Some(true) => {}
+                Some(false) => {
+                    told.await;
+                    continue;
+                }
+                None => return,
+            }
+            // What comes during the first pause is in the same group.
+            pause(pace.before(Call::Append)).await;
+            let taken = Writer::take(&mut self.queue.lock(), &scribe);
+            let written = scribe.write(Writer::wake(taken));
+            pause(pace.after(Call::Append)).await;
+            self.announce(&mut scribe, written);
+        }
+    }
+
+    /// Tells what came of a batch.
+    fn announce(&self, scribe: &mut Scribe, written: Written) {
+        if let Err(why) = scribe.announce(written) {
+            // The next sync may well succeed, and still nobody knows what the disk holds.
+            self.fail(why);
+            scribe.give_up();
+        }
+    }
+
+    /// Whether there is something to write; `None` when there is nothing and nothing will come.
+    fn is_due(&self, scribe: &Scribe) -> Option<bool> {
+        let queue = self.queue.lock();
+        let is_due = !queue.jobs.is_empty() || scribe.has_backlog();
+        (is_due || !queue.is_closed).then_some(is_due)
     }
 
     /// What waits, as much of it as the scribe takes; waits for something unless the scribe has something left.
@@ -171,12 +224,21 @@ impl Writer {
             if queue.is_closed {
                 return None;
             }
-            self.news.wait(&mut queue);
+            self.news.rung.wait(&mut queue);
         }
-        let jobs = queue.take(scribe.wants());
-        let woken = queue.take_waiting();
+        let taken = Writer::take(&mut queue, scribe);
         drop(queue);
-        woken.into_iter().for_each(|link| link.order(Order::WriterHasRoom));
-        Some(jobs)
+        Some(Writer::wake(taken))
+    }
+
+    /// What waits, as much of it as the scribe takes, and those for whom there is room now.
+    fn take(queue: &mut Queue, scribe: &Scribe) -> (Vec<Job>, Vec<Arc<Link>>) {
+        (queue.take(scribe.wants()), queue.take_waiting())
+    }
+
+    /// Tells those who wait that there is room, which must not be done under the queue's lock.
+    fn wake((jobs, waiting): (Vec<Job>, Vec<Arc<Link>>)) -> Vec<Job> {
+        waiting.into_iter().for_each(|link| link.order(Order::WriterHasRoom));
+        jobs
     }
 }

@@ -16,6 +16,7 @@ mod ephemeral;
 mod deadlines;
 mod admission;
 mod faults;
+mod inline;
 mod shutdown;
 mod forward;
 mod robustness;

@@ -23,7 +23,7 @@ use hark_server::metrics::Metrics;
 use hark_server::password::hash_now;
 use hark_server::settings::Settings;
 use hark_server::token::{TokenKind, new_token, token_hash};
-use hark_server::{Node, ShutdownReport, Stores};
+use hark_server::{Executor, Node, ShutdownReport, Stores};
 use tokio::net::TcpListener;
 
 pub(crate) use certificate::{client_config, server_config};
@@ -50,11 +50,17 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) registration: bool,
     pub(crate) tail_bytes_max: usize,
+    pub(crate) executor: Executor,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { limits: Limits::open(), registration: true, tail_bytes_max: 64 * 1024 * 1024 }
+        Setup {
+            limits: Limits::open(),
+            registration: true,
+            tail_bytes_max: 64 * 1024 * 1024,
+            executor: Executor::default(),
+        }
     }
 }
 
@@ -92,6 +98,7 @@ impl Rig {
             .registration(setup.registration)
             .tail_bytes_max(setup.tail_bytes_max)
             .metrics(Arc::clone(&metrics))
+            .executor(setup.executor)
             .tls(Arc::new(ArcSwap::new(server_config())))
             .stores(Stores {
                 log: Box::new(stores.log),

@@ -45,6 +45,8 @@ open_enum! {
         TOO_MANY_AUTH_TRIES = 0x000e "TOO_MANY_AUTH_TRIES",
         /// The account was disabled.
         ACCOUNT_DISABLED = 0x000f "ACCOUNT_DISABLED",
+        /// Another connection has taken the session up.
+        SESSION_REPLACED = 0x0010 "SESSION_REPLACED",
 
         /// The payload can not be read, or breaks a rule of its fields.
         MALFORMED = 0x0101 "MALFORMED",
@@ -74,12 +76,16 @@ open_enum! {
         UNAVAILABLE = 0x010d "UNAVAILABLE",
         /// A field is larger than the server's limit; `limit` says which.
         TOO_LARGE = 0x010e "TOO_LARGE",
+        /// A publish before this one in the room was refused and may come again, so this one must not pass it.
+        PREDECESSOR_REFUSED = 0x010f "PREDECESSOR_REFUSED",
         /// The request was cancelled before it was done.
         CANCELLED = 0x0110 "CANCELLED",
         /// The server's own fault; its log knows more.
         INTERNAL = 0x0111 "INTERNAL",
         /// The position belongs to another incarnation of the log.
         EPOCH_CHANGED = 0x0112 "EPOCH_CHANGED",
+        /// The session is no more: lapsed, ended, revoked, or never there. Log in.
+        SESSION_EXPIRED = 0x0113 "SESSION_EXPIRED",
     }
 }
 
@@ -89,8 +95,8 @@ impl ErrorCode {
         if self.0 < 0x0100 { Scope::CONNECTION } else { Scope::REQUEST }
     }
 
-    /// Whether the login outlives the error: the client may come back with the same device token and go on from
-    /// its positions. Not where it would only meet the same end.
+    /// Whether the login outlives the error: the client may come back with the same session and go on from its
+    /// positions. Not where it would only meet the same end, or drive out who has the session now.
     pub fn allows_resume(self) -> bool {
         !matches!(
             self,
@@ -99,6 +105,8 @@ impl ErrorCode {
                 | ErrorCode::VERSION_UNSUPPORTED
                 | ErrorCode::TOO_MANY_AUTH_TRIES
                 | ErrorCode::ACCOUNT_DISABLED
+                | ErrorCode::SESSION_REPLACED
+                | ErrorCode::SESSION_EXPIRED
         )
     }
 
@@ -114,6 +122,7 @@ impl ErrorCode {
                 | ErrorCode::BAD_CHECKSUM
                 | ErrorCode::RATE
                 | ErrorCode::UNAVAILABLE
+                | ErrorCode::PREDECESSOR_REFUSED
                 | ErrorCode::INTERNAL
         )
     }

@@ -267,9 +267,9 @@ macro_rules! frames {
 }
 
 frames! {
-    Hello, Welcome, Register, Auth, Authenticated, Ping, Pong, GoAway, Error, Ok, Cancel, Close,
+    Hello, Welcome, Register, Auth, Authenticated, Resume, Ping, Pong, GoAway, Error, Ok, Cancel, Close,
     RoomCreate, RoomJoin, RoomLeave, RoomInvite, RoomKick, RoomTopic, RoomRoleSet, RoomDirect,
-    RoomList, Rooms, RoomGet, Room, RoomMembers, Members,
+    RoomList, Rooms, RoomGet, Room, RoomMembers, Members, RoomRetention,
     Publish, Published, Subscribe, Subscribed, Unsubscribe, SubscriptionEnded, Event, Replayed, Ack, Head, Gap,
     History, Page,
     Signal, Signalled, PresenceSet, Presence, ProfileSet, Profile,

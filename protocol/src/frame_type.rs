@@ -22,6 +22,8 @@ open_enum! {
         AUTH = 0x0004 "AUTH",
         /// Who the connection now speaks for.
         AUTHENTICATED = 0x0005 "AUTHENTICATED",
+        /// Take up a session again.
+        RESUME = 0x0006 "RESUME",
         /// Answer me, behind everything before.
         PING = 0x0007 "PING",
         /// The answer, with the same bytes.
@@ -65,6 +67,8 @@ open_enum! {
         ROOM_MEMBERS = 0x010d "ROOM_MEMBERS",
         /// A page of members.
         MEMBERS = 0x010e "MEMBERS",
+        /// Change how long a room keeps its events.
+        ROOM_RETENTION = 0x010f "ROOM_RETENTION",
 
         /// Add an event to a room's log.
         PUBLISH = 0x0201 "PUBLISH",

@@ -3,7 +3,7 @@
 use crate::limits::{REASON_BYTES_MAX, TOPIC_BYTES_MAX};
 use crate::open::open_enum;
 use crate::wire::record;
-use crate::{AccountId, AccountName, Line, RoomRole};
+use crate::{AccountId, AccountName, Line, Retention, RoomRole};
 
 open_enum! {
     /// What an event is. Clients publish [`Kind::MESSAGE`] and the kinds `0x4000..=0x7fff`, which belong to
@@ -23,6 +23,8 @@ open_enum! {
         ROLE = 0x0105 "role",
         /// The author let an account join a private room. Body: [`InviteBody`].
         INVITE = 0x0106 "invite",
+        /// The author changed how long the room keeps its events. Body: [`RetentionBody`].
+        RETENTION = 0x0109 "retention",
     }
 }
 
@@ -85,5 +87,13 @@ record! {
         pub account: AccountId,
         /// Their name.
         pub name: AccountName,
+    }
+}
+
+record! {
+    /// Body of a retention event.
+    pub struct RetentionBody as "body" {
+        /// What the room keeps from now on.
+        pub retention: Retention,
     }
 }

@@ -122,6 +122,8 @@ open_enum! {
         INVITES_PER_ROOM = 0x001a "invites_per_room_max",
         /// Connections from one address.
         CONNECTIONS_PER_ADDRESS = 0x001b "connections_per_address_max",
+        /// Sessions that one device may have; the one without a connection for the longest makes way.
+        SESSIONS_PER_DEVICE = 0x001c "sessions_per_device_max",
     }
 }
 

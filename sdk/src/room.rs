@@ -304,7 +304,7 @@ impl Permit {
             return Publishing::failed(SendErrorKind::TooLarge { size, max: BODY_BYTES_MAX as u64 }.into());
         };
         let client_id = draft.client_id.unwrap_or_else(|| room.new_id());
-        let publish = Publish { room: room.id(), client_id, kind: draft.kind, body };
+        let publish = Publish { room: room.id(), client_id, kind: draft.kind, abandon: false, body };
         match room.inner.client.handle.publish(publish.into(), permit) {
             Ok(answer) => Publishing { state: Waiting::For { answer, client_id } },
             Err(failure) => Publishing::failed(failure.into()),

@@ -1,4 +1,4 @@
-//! AUTH and AUTHENTICATED: logging in.
+//! AUTH, RESUME and AUTHENTICATED: logging in, and taking up a session again.
 
 use crate::limits::{DEVICE_LABEL_BYTES_MAX, DISPLAY_NAME_BYTES_MAX, PASSWORD_BYTES_MAX, TOKEN_BYTES_MAX};
 use crate::open::open_enum;
@@ -67,5 +67,21 @@ payload! {
         pub device: DeviceId,
         /// The token of a device made just now, told this once; otherwise empty.
         pub device_token: Secret<TOKEN_BYTES_MAX>,
+        /// Whether a session was taken up again.
+        pub resumed: bool,
+        /// What takes the session up again after this connection; empty = the login ends with the connection.
+        pub session_token: Secret<TOKEN_BYTES_MAX>,
+        /// For how many seconds the session outlives its connection; 0 without a session.
+        pub session_lifetime_s: u32,
+    }
+}
+
+payload! {
+    /// Takes a session up again, in place of AUTH. Answered by AUTHENTICATED, or by ERROR SESSION_EXPIRED.
+    pub struct Resume: RESUME {
+        /// The token of the latest AUTHENTICATED of the session.
+        pub session_token: Secret<TOKEN_BYTES_MAX>,
+        /// Whether the connection counts for the account's presence.
+        pub presence: PresenceMode,
     }
 }

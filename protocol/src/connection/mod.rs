@@ -8,7 +8,7 @@ mod ping;
 mod register;
 mod welcome;
 
-pub use auth::{AccountRole, Auth, AuthMethod, Authenticated, PresenceMode};
+pub use auth::{AccountRole, Auth, AuthMethod, Authenticated, PresenceMode, Resume};
 pub use close::{Close, Disposition, GoAway};
 pub use error::{Cancel, Error, Ok};
 pub use hello::Hello;

@@ -38,6 +38,8 @@ open_enum! {
     pub struct Level(u8) as "level" {
         /// Every event.
         FULL = 1 "full",
+        /// No event; HEAD says how far the log has grown.
+        HEADS = 2 "heads",
     }
 }
 
@@ -56,7 +58,7 @@ record! {
         pub mode: SubscriptionMode,
         /// How much it tells.
         pub level: Level,
-        /// Unacknowledged events in flight at most; 0 = the server's maximum.
+        /// Unacknowledged events in flight at most; 0 = the server's maximum. With the level `heads`: ignored.
         pub window: u32,
     }
 }

@@ -1,7 +1,7 @@
 //! The requests that change a room: each becomes one event of its log, and is answered by PUBLISHED.
 
 use crate::limits::{REASON_BYTES_MAX, TOPIC_BYTES_MAX};
-use crate::wire::payload;
+use crate::wire::{payload, record};
 use crate::{AccountName, ClientId, Line, RoomId, RoomName, RoomRole};
 
 payload! {
@@ -73,5 +73,30 @@ payload! {
         pub account: AccountName,
         /// The new role.
         pub role: RoomRole,
+    }
+}
+
+record! {
+    /// How much of its log a room keeps. Whichever bound is passed first, the oldest events go.
+    #[derive(Copy, Default)]
+    pub struct Retention as "retention" {
+        /// Seconds after which an event goes; 0 = no bound.
+        pub max_age_s: u32,
+        /// Events that are kept; 0 = no bound.
+        pub max_events: u64,
+        /// Bytes of events that are kept, headers included; 0 = no bound.
+        pub max_bytes: u64,
+    }
+}
+
+payload! {
+    /// Change how much of its log a room keeps.
+    pub struct RoomRetention: ROOM_RETENTION {
+        /// The request's identity.
+        pub client_id: ClientId,
+        /// The room.
+        pub room: RoomId,
+        /// What it keeps from now on, within the server's own bounds.
+        pub retention: Retention,
     }
 }

@@ -3,7 +3,9 @@
 use crate::limits::{LIST_PAGE_MAX, TOPIC_BYTES_MAX};
 use crate::open::open_enum;
 use crate::wire::{payload, record};
-use crate::{Epoch, HistoryPolicy, Line, List, RoomId, RoomName, RoomRole, Seq, UnixMillis, Visibility};
+use crate::{
+    Epoch, HistoryPolicy, Line, List, Retention, RoomId, RoomName, RoomRole, Seq, UnixMillis, Visibility,
+};
 
 open_enum! {
     /// Which rooms a list holds.
@@ -43,6 +45,8 @@ record! {
         pub head: Seq,
         /// When the newest event was stored.
         pub time: UnixMillis,
+        /// What the room keeps, as its owners have set it; the server's own bounds come on top.
+        pub retention: Retention,
     }
 }
 

@@ -14,7 +14,7 @@ open_enum! {
         MEMBER = 1 "member",
         /// Also invite, kick members and change the topic.
         MODERATOR = 2 "moderator",
-        /// Also kick moderators and change roles.
+        /// Also kick moderators, change roles and retention.
         OWNER = 3 "owner",
     }
 }

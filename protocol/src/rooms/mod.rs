@@ -5,7 +5,9 @@ mod create;
 mod list;
 mod members;
 
-pub use change::{RoomInvite, RoomJoin, RoomKick, RoomLeave, RoomRoleSet, RoomTopic};
+pub use change::{
+    Retention, RoomInvite, RoomJoin, RoomKick, RoomLeave, RoomRetention, RoomRoleSet, RoomTopic,
+};
 pub use create::{HistoryPolicy, RoomCreate, RoomDirect, Visibility};
 pub use list::{Room, RoomFilter, RoomGet, RoomList, RoomSummary, Rooms};
 pub use members::{Member, Members, PresenceState, RoomMembers, RoomRole};

@@ -23,7 +23,6 @@ pub(crate) struct Registry {
     pub(crate) extensions: Extensions,
     pub(crate) reserved: Vec<Range>,
     pub(crate) private: Vec<Range>,
-    pub(crate) reserved_error: Vec<ReservedError>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -207,13 +206,6 @@ pub(crate) struct Extensions {
 pub(crate) struct Range {
     pub(crate) first: u16,
     pub(crate) last: u16,
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ReservedError {
-    pub(crate) code: u16,
     pub(crate) name: String,
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn payload(schema: &Schema) -> Vec<Vector> {
         })
         .collect();
     for (id, code, comment) in [
-        ("type-reserved", 0x0006, "RESUME is reserved: an unknown critical type"),
+        ("type-reserved", 0x020c, "RESET is reserved: an unknown critical type"),
         ("type-private", 0x4001, "a private type that the receiver does not know"),
         ("type-signal-critical", 0x0301, "the code of SIGNAL without bit 15 is another type"),
         ("type-zero", 0x0000, "type 0 is never assigned"),
@@ -235,6 +235,8 @@ fn login() -> Vec<Reject> {
         ),
         ("auth-label-65", "AUTH", BOUND, BAD, auth().text("p").text(x(65)), "device label of 65 bytes"),
         ("auth-presence-missing", "AUTH", SHORT, BAD, auth().text("p").text(""), "the last field is missing"),
+        ("resume-token-257", "RESUME", BOUND, BAD, raw().text(x(257)), "session token of 257 bytes"),
+        ("resume-presence-missing", "RESUME", SHORT, BAD, raw().text("ses"), "the presence mode is missing"),
         (
             "authenticated-token-257",
             "AUTHENTICATED",
@@ -320,6 +322,14 @@ fn changes() -> Vec<Reject> {
         ("topic-overlong", "ROOM_TOPIC", UTF8, BAD, room().text(b"\xc0\x80"), "U+0000 in two bytes"),
         ("topic-nul", "ROOM_TOPIC", LINE, BAD, room().text("\0"), "U+0000"),
         ("role-missing", "ROOM_ROLE", SHORT, BAD, room().name("bob"), "the role is missing"),
+        (
+            "retention-bytes-short",
+            "ROOM_RETENTION",
+            SHORT,
+            BAD,
+            room().u32(60).u64(10).u32(0),
+            "four bytes of eight",
+        ),
         ("direct-name-space", "ROOM_DIRECT", NAME, BAD, raw().client_id(1).name("a b"), "a space in a name"),
     ]
 }
@@ -344,11 +354,19 @@ fn names() -> Vec<Reject> {
 }
 
 fn log(schema: &Schema) -> Vec<Reject> {
-    let publish = |id: u8| raw().u64(3).client_id(id).u16(1);
+    let publish = |id: u8| raw().u64(3).client_id(id).u16(1).u8(0);
     let event = schema.registry.frame("EVENT");
     let fields = extremes::payload(schema, &event.fields, Extreme::Minimal);
     let whole = seal(event.code, 0, &schema.encode(&event.fields, &fields));
     vec![
+        (
+            "publish-abandon-flag",
+            "PUBLISH",
+            FLAG,
+            BAD,
+            raw().u64(3).client_id(1).u16(1).u8(2).blob("tea"),
+            "a flag of 2",
+        ),
         ("publish-client-id-zero", "PUBLISH", ZERO, BAD, publish(0).blob(""), "sixteen zeros"),
         ("publish-body-huge", "PUBLISH", BOUND, BAD, publish(1).u32(1_048_321), "one byte above the bound"),
         (
@@ -439,7 +457,7 @@ fn pages() -> Vec<Reject> {
 
 fn extensions(schema: &Schema) -> Vec<Reject> {
     let ping = || raw().blob("hi");
-    let publish = || raw().u64(3).client_id(1).u16(1).blob("tea");
+    let publish = || raw().u64(3).client_id(1).u16(1).u8(0).blob("tea");
     let hello = schema.registry.frame("HELLO");
     let smallest = schema.encode(&hello.fields, &extremes::payload(schema, &hello.fields, Extreme::Minimal));
     vec![

@@ -65,6 +65,7 @@ fn summary() -> RoomSummary {
         first: Seq(1),
         head: Seq(4),
         time: time(4_000),
+        retention: Retention::default(),
     }
 }
 
@@ -142,8 +143,12 @@ fn connection() -> Vec<(Correlation, Frame)> {
                 role: AccountRole::USER,
                 device: DeviceId(21),
                 device_token: secret("dev-91c04e"),
+                resumed: false,
+                session_token: secret("ses-3ad7f0"),
+                session_lifetime_s: 2_592_000,
             },
         ),
+        asked(3, Resume { session_token: secret("ses-3ad7f0"), presence: PresenceMode::VISIBLE }),
     ]
 }
 
@@ -236,6 +241,14 @@ fn rooms() -> Vec<(Correlation, Frame)> {
                 more: false,
             },
         ),
+        asked(
+            30,
+            RoomRetention {
+                client_id: client_id(9),
+                room: TEA,
+                retention: Retention { max_age_s: 2_592_000, max_events: 0, max_bytes: 1 << 30 },
+            },
+        ),
     ]
 }
 
@@ -247,6 +260,7 @@ fn log() -> Vec<(Correlation, Frame)> {
                 room: TEA,
                 client_id: client_id(3),
                 kind: Kind::MESSAGE,
+                abandon: false,
                 body: "kettle is on".parse().unwrap(),
             },
         ),
@@ -370,6 +384,8 @@ pub(crate) fn bodies() -> Vec<(&'static str, Vec<u8>)> {
     let role = kind::RoleBody { account: BOB, name: name.clone(), role };
     let invite = kind::InviteBody { account: BOB, name: name.clone() };
     let kick = kind::KickBody { account: BOB, name, reason: line("coffee") };
+    let retention = Retention { max_age_s: 86_400, max_events: 10_000, max_bytes: 0 };
+    let retention = kind::RetentionBody { retention };
     let join = kind::JoinBody { role: RoomRole::OWNER };
     vec![
         ("join", encoded(&|out| join.put(out))),
@@ -377,5 +393,6 @@ pub(crate) fn bodies() -> Vec<(&'static str, Vec<u8>)> {
         ("topic", encoded(&|out| topic.put(out))),
         ("role", encoded(&|out| role.put(out))),
         ("invite", encoded(&|out| invite.put(out))),
+        ("retention", encoded(&|out| retention.put(out))),
     ]
 }

@@ -86,6 +86,9 @@ fn authenticated(token: &str) -> Authenticated {
         role: AccountRole::USER,
         device: DeviceId(21),
         device_token: secret(token),
+        resumed: false,
+        session_token: secret("ses-3ad7f0"),
+        session_lifetime_s: 2_592_000,
     }
 }
 
@@ -96,7 +99,8 @@ fn joined(seq: u64, author: (AccountId, &str), role: RoomRole) -> Event {
 }
 
 fn publish(id: u8, text: &str) -> Publish {
-    Publish { room: TEA, client_id: client_id(id), kind: Kind::MESSAGE, body: text.parse().unwrap() }
+    let body = text.parse().unwrap();
+    Publish { room: TEA, client_id: client_id(id), kind: Kind::MESSAGE, abandon: false, body }
 }
 
 fn published(seq: u64, duplicate: bool) -> Published {

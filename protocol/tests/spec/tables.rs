@@ -22,7 +22,6 @@ pub(crate) fn all(schema: &Schema) -> Vec<String> {
         "limits",
         "errors",
         "reserved",
-        "reserved-errors",
         "reserved-values",
         "extensions",
     ]
@@ -58,7 +57,6 @@ pub(crate) fn render(schema: &Schema, what: &str) -> Option<String> {
         "limits" => limits(schema),
         "errors" => errors(schema),
         "reserved" => reserved(schema),
-        "reserved-errors" => reserved_errors(schema),
         "reserved-values" => reserved_values(schema),
         "extensions" => extensions(schema),
         "head" => head(schema, argument),
@@ -261,11 +259,6 @@ fn reserved(schema: &Schema) -> String {
             vec![codes, row.name.clone()]
         }),
     )
-}
-
-fn reserved_errors(schema: &Schema) -> String {
-    let rows = schema.registry.reserved_error.iter();
-    table(&["Code", "Name"], rows.map(|row| vec![format!("{:#06x}", row.code), row.name.clone()]))
 }
 
 fn reserved_values(schema: &Schema) -> String {

@@ -304,7 +304,7 @@ fn examples_are_the_samples_and_mean_them() {
 
 #[test]
 fn bodies_decode_and_encode_to_the_vectors_byte_by_byte() {
-    use hark_protocol::kind::{InviteBody, JoinBody, KickBody, RoleBody, TopicBody};
+    use hark_protocol::kind::{InviteBody, JoinBody, KickBody, RetentionBody, RoleBody, TopicBody};
     use hark_protocol::wire::{Reader, Wire};
     fn again<T: Wire>(bytes: Vec<u8>) -> Vec<u8> {
         let mut reader = Reader::new(Bytes::from(bytes));
@@ -325,6 +325,7 @@ fn bodies_decode_and_encode_to_the_vectors_byte_by_byte() {
             "topic" => again::<TopicBody>(bytes.clone()),
             "role" => again::<RoleBody>(bytes.clone()),
             "invite" => again::<InviteBody>(bytes.clone()),
+            "retention" => again::<RetentionBody>(bytes.clone()),
             other => panic!("{other} has no body"),
         };
         assert_eq!(encoded, bytes, "{}", vector.id);

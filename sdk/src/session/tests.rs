@@ -50,6 +50,9 @@ fn authenticated() -> Frame {
         role: AccountRole::USER,
         device: DeviceId(0),
         device_token: Secret::default(),
+        resumed: false,
+        session_token: Secret::default(),
+        session_lifetime_s: 0,
     })
 }
 

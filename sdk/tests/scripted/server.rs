@@ -233,6 +233,7 @@ impl Peer {
                     first: Seq(1),
                     head: Seq(0),
                     time: UnixMillis(0),
+                    retention: Retention::default(),
                 };
                 self.send(correlation, Room { room }).await;
             }
@@ -274,6 +275,9 @@ pub(crate) fn authenticated(token: &str) -> Authenticated {
         role: AccountRole::USER,
         device: DeviceId(if token.is_empty() { 0 } else { 3 }),
         device_token: Secret::parse(token).unwrap(),
+        resumed: false,
+        session_token: Secret::default(),
+        session_lifetime_s: 0,
     }
 }
 

@@ -69,6 +69,9 @@ pub enum CloseReason {
     /// The account was disabled.
     #[error("the account is disabled")]
     AccountDisabled,
+    /// Another connection has taken the session up.
+    #[error("another connection has taken this session up")]
+    SessionReplaced,
     /// A fault of the server's own ended the connection.
     #[error("a fault of the server's own")]
     Internal,
@@ -90,6 +93,7 @@ impl CloseReason {
             CloseReason::ShuttingDown => ErrorCode::SHUTTING_DOWN,
             CloseReason::TooManyAuthTries => ErrorCode::TOO_MANY_AUTH_TRIES,
             CloseReason::AccountDisabled => ErrorCode::ACCOUNT_DISABLED,
+            CloseReason::SessionReplaced => ErrorCode::SESSION_REPLACED,
             CloseReason::Internal => ErrorCode::INTERNAL,
         }
     }

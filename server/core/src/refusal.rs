@@ -18,6 +18,9 @@ pub enum Refusal {
     /// Name and secret do not fit; which of them is never said.
     #[error("name or secret is wrong")]
     AuthFailed,
+    /// The token takes no session up again; why is never said.
+    #[error("this session is no more")]
+    SessionExpired,
     /// The request needs a login first.
     #[error("log in first")]
     Unauthenticated,
@@ -62,6 +65,9 @@ pub enum Refusal {
         /// What it is set to.
         value: u64,
     },
+    /// A publish before this one was refused and may come again.
+    #[error("a publish before this one was refused and may come again")]
+    PredecessorRefused,
     /// The store can not do it now.
     #[error("the server can not store anything now")]
     Unavailable,
@@ -84,6 +90,7 @@ impl Refusal {
             Refusal::Unsupported(_) => ErrorCode::UNSUPPORTED,
             Refusal::Unreadable(error) => error.code(),
             Refusal::AuthFailed => ErrorCode::AUTH_FAILED,
+            Refusal::SessionExpired => ErrorCode::SESSION_EXPIRED,
             Refusal::Unauthenticated => ErrorCode::UNAUTHENTICATED,
             Refusal::Forbidden(_) => ErrorCode::FORBIDDEN,
             Refusal::NotFound(_) => ErrorCode::NOT_FOUND,
@@ -93,6 +100,7 @@ impl Refusal {
             Refusal::Limit { .. } => ErrorCode::LIMIT,
             Refusal::Rate { .. } => ErrorCode::RATE,
             Refusal::TooLarge { .. } => ErrorCode::TOO_LARGE,
+            Refusal::PredecessorRefused => ErrorCode::PREDECESSOR_REFUSED,
             Refusal::Unavailable => ErrorCode::UNAVAILABLE,
             Refusal::Cancelled => ErrorCode::CANCELLED,
             Refusal::EpochChanged => ErrorCode::EPOCH_CHANGED,

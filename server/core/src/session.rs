@@ -2,7 +2,7 @@
 //! request is answered exactly once.
 //!
 //! ```text
-//!           HELLO               AUTH, REGISTER            answer of AUTH
+//!           HELLO           AUTH, RESUME, REGISTER        AUTHENTICATED
 //!   Init ─────────▶ Greeted ───────────────────▶ Deciding ───────────────▶ Active
 //!                      ▲                            │
 //!                      └────────────────────────────┘ refused, registered
@@ -285,10 +285,10 @@ impl Session {
         let (correlation, frame_type) = (raw.header().correlation, raw.header().frame_type);
         match (frame_type, &self.state) {
             (FrameType::HELLO, _) => return Err(CloseReason::BadState("HELLO comes once")),
-            (FrameType::AUTH | FrameType::REGISTER, State::Active { .. }) => {
+            (FrameType::AUTH | FrameType::RESUME | FrameType::REGISTER, State::Active { .. }) => {
                 return Err(CloseReason::BadState("this connection is logged in"));
             }
-            (FrameType::AUTH | FrameType::REGISTER, State::Deciding { .. }) => {
+            (FrameType::AUTH | FrameType::RESUME | FrameType::REGISTER, State::Deciding { .. }) => {
                 return Err(CloseReason::BadState("a login is being decided"));
             }
             _ => {}
@@ -307,7 +307,10 @@ impl Session {
     /// The request, unless it is refused: by state, type, correlation or payload, in this order.
     fn judge_request(&self, raw: &RawFrame) -> Result<Frame, Refusal> {
         let (correlation, frame_type) = (raw.header().correlation, raw.header().frame_type);
-        let needs_login = !matches!(frame_type, FrameType::AUTH | FrameType::REGISTER | FrameType::PING);
+        let needs_login = !matches!(
+            frame_type,
+            FrameType::AUTH | FrameType::RESUME | FrameType::REGISTER | FrameType::PING
+        );
         if !frame_type.is_known() {
             return Err(Refusal::Unreadable(DecodeError::UnknownType(frame_type)));
         }
@@ -330,7 +333,7 @@ impl Session {
             return Step::Done;
         }
         self.outstanding.insert(correlation);
-        if matches!(frame, Frame::Auth(_) | Frame::Register(_)) {
+        if matches!(frame, Frame::Auth(_) | Frame::Resume(_) | Frame::Register(_)) {
             self.state = match std::mem::replace(&mut self.state, State::Closed) {
                 State::Greeted { hello, tries } => State::Deciding { hello, tries },
                 other => other,
@@ -359,7 +362,7 @@ impl Session {
         self.decided(false);
     }
 
-    /// Gives the request AUTH its answer: the peer is who it says.
+    /// Gives the request AUTH or RESUME its answer: the peer is who it says.
     pub fn authenticated(&mut self, correlation: Correlation, who: &Authenticated, out: &mut Vec<u8>) {
         if self.take_asked(correlation).is_some() {
             encode_into(correlation, who, out);
@@ -399,7 +402,8 @@ impl Session {
             return Ok(());
         }
         self.decided(false);
-        if let (State::Greeted { tries, .. }, Refusal::AuthFailed) = (&mut self.state, refusal) {
+        let is_try = matches!(refusal, Refusal::AuthFailed | Refusal::SessionExpired);
+        if let (State::Greeted { tries, .. }, true) = (&mut self.state, is_try) {
             *tries += 1;
             if *tries >= self.settings.limits.auth_tries_max {
                 return Err(self.end(CloseReason::TooManyAuthTries, correlation));

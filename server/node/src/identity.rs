@@ -47,7 +47,7 @@ mod tests {
     fn publish(kind: Kind, body: &str) -> Frame {
         let client_id = ClientId::new([1; 16]).unwrap();
         let body: Blob<{ hark_protocol::limits::BODY_BYTES_MAX }> = body.parse().unwrap();
-        Publish { room: RoomId(1), client_id, kind, body }.into()
+        Publish { room: RoomId(1), client_id, kind, abandon: false, body }.into()
     }
 
     #[test]

@@ -84,6 +84,7 @@ fn publish(n: u8) -> Frame {
         room: RoomId(1),
         client_id: ClientId::new([n; 16]).unwrap(),
         kind: Kind::MESSAGE,
+        abandon: false,
         body: Blob::default(),
     })
 }

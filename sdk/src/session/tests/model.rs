@@ -182,7 +182,8 @@ impl World {
         id[..8].copy_from_slice(&n.to_be_bytes());
         let client_id = ClientId::new(id).unwrap();
         self.published.push(client_id);
-        let publish = Publish { room: ROOM, client_id, kind: Kind::MESSAGE, body: Blob::default() };
+        let publish =
+            Publish { room: ROOM, client_id, kind: Kind::MESSAGE, abandon: false, body: Blob::default() };
         self.command(Command::Request { token: Token(n), frame: Frame::Publish(publish) });
     }
 

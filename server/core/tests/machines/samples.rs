@@ -49,6 +49,9 @@ pub(crate) fn authenticated() -> Authenticated {
         role: AccountRole::USER,
         device: DeviceId(0),
         device_token: Secret::default(),
+        resumed: false,
+        session_token: Secret::default(),
+        session_lifetime_s: 0,
     }
 }
 
@@ -70,7 +73,13 @@ pub(crate) fn history() -> History {
 }
 
 pub(crate) fn publish() -> Publish {
-    Publish { room: RoomId(1), client_id: client_id(1), kind: Kind::MESSAGE, body: "hi".parse().unwrap() }
+    Publish {
+        room: RoomId(1),
+        client_id: client_id(1),
+        kind: Kind::MESSAGE,
+        abandon: false,
+        body: "hi".parse().unwrap(),
+    }
 }
 
 pub(crate) fn published() -> Published {
@@ -129,6 +138,7 @@ fn connection() -> Vec<Frame> {
         register().into(),
         auth().into(),
         authenticated().into(),
+        Resume { session_token: "ses-1".parse().unwrap(), presence: PresenceMode::VISIBLE }.into(),
         Ping { data: "data".parse().unwrap() }.into(),
         Pong { data: "data".parse().unwrap() }.into(),
         go_away.into(),
@@ -152,6 +162,7 @@ fn summary() -> RoomSummary {
         first: Seq(1),
         head: Seq(1),
         time: UnixMillis(1),
+        retention: Retention::default(),
     }
 }
 
@@ -180,6 +191,7 @@ fn rooms() -> Vec<Frame> {
         Room { room: summary() }.into(),
         RoomMembers { room, after: AccountId(0), limit: 0 }.into(),
         Members { room, members: List::default(), more: false }.into(),
+        RoomRetention { client_id, room, retention: Retention::default() }.into(),
     ]
 }
 

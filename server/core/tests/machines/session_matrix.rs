@@ -262,6 +262,7 @@ fn inputs() -> Vec<(String, Input)> {
         add(format!("authenticated, {name}"), Input::Authenticated(correlation));
         add(format!("NOT_FOUND, {name}"), Input::Refusal(correlation, Refusal::NotFound("room")));
         add(format!("AUTH_FAILED, {name}"), Input::Refusal(correlation, Refusal::AuthFailed));
+        add(format!("SESSION_EXPIRED, {name}"), Input::Refusal(correlation, Refusal::SessionExpired));
     }
     add("close".into(), Input::Close(None));
     add("close for HEARTBEAT".into(), Input::Close(Some(CloseReason::Heartbeat { after_ms: 1 })));

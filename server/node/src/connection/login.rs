@@ -141,6 +141,9 @@ fn authenticated(row: AccountRow, device: DeviceId, device_token: Secret<TOKEN_B
         role: row.role,
         device,
         device_token,
+        resumed: false,
+        session_token: Secret::default(),
+        session_lifetime_s: 0,
     }
 }
 

@@ -225,6 +225,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             | Frame::RoomTopic(_)
             | Frame::RoomRoleSet(_) => self.change(correlation, frame),
             Frame::Auth(auth) => self.log_in(correlation, auth),
+            // No session is kept by this server: none can be taken up again.
+            Frame::Resume(_) => return self.refuse_request(correlation, &Refusal::SessionExpired),
             Frame::Register(register) => self.register(correlation, register),
             Frame::PresenceSet(set) => return self.set_presence(correlation, set),
             Frame::History(_)

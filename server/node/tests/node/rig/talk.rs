@@ -43,7 +43,7 @@ pub(crate) fn client_id(number: u64) -> ClientId {
 /// A message.
 pub(crate) fn publish(room: RoomId, id: u64, body: impl AsRef<[u8]>) -> Publish {
     let body = Blob::new(body.as_ref().to_vec()).unwrap();
-    Publish { room, client_id: client_id(id), kind: Kind::MESSAGE, body }
+    Publish { room, client_id: client_id(id), kind: Kind::MESSAGE, abandon: false, body }
 }
 
 /// A transient subscription to a room with the server's window.

@@ -36,6 +36,8 @@ pub struct Limits {
     pub connections_max: u32,
     /// Connections from one IPv4 address or one IPv6 /64.
     pub connections_per_address_max: u32,
+    /// Sessions that one device may have; the one without a connection for the longest makes way.
+    pub sessions_per_device_max: u32,
     /// Connections that have not logged in yet.
     pub unauthenticated_max: u32,
     /// Connections from one address that have not logged in yet.
@@ -101,6 +103,7 @@ impl Limits {
             subscriptions_max: 10_000,
             connections_max: 10_000,
             connections_per_address_max: 64,
+            sessions_per_device_max: 1_024,
             unauthenticated_max: 256,
             unauthenticated_per_address_max: 16,
             tls_timeout_ms: 5_000,
@@ -130,7 +133,7 @@ impl Limits {
 
     /// What WELCOME tells.
     pub fn advertised<const MAX: usize>(&self) -> List<Limit, MAX> {
-        let rows: [(LimitId, u64); 27] = [
+        let rows: [(LimitId, u64); 28] = [
             (LimitId::FRAME_BYTES, self.frame_bytes_max.into()),
             (LimitId::BODY_BYTES, self.body_bytes_max().into()),
             (LimitId::WINDOW, self.window_events_max.into()),
@@ -158,6 +161,7 @@ impl Limits {
             (LimitId::LOGIN_RATE, self.login_failures_per_account.into()),
             (LimitId::INVITES_PER_ROOM, self.invites_per_room_max.into()),
             (LimitId::CONNECTIONS_PER_ADDRESS, self.connections_per_address_max.into()),
+            (LimitId::SESSIONS_PER_DEVICE, self.sessions_per_device_max.into()),
         ];
         List::truncated(rows.map(|(id, value)| Limit { id, value }).into())
     }

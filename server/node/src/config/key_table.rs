@@ -157,6 +157,11 @@ pub const KEYS: &[Key] = &[
         1..=MANY,
         "Devices, which are logins that last, of one account; the one unused the longest makes way."
     ),
+    limit!(
+        sessions_per_device_max,
+        1..=MANY,
+        "Sessions of one device; the one without a connection for the longest makes way."
+    ),
     limit!(connections_per_account_max, 1..=MANY, "Connections that one account may have at once."),
     limit!(subscriptions_max, 1..=MANY, "Rooms that one connection may follow."),
     limit!(connections_max, 1..=MANY, "Connections to the server, those on their way to a login included."),

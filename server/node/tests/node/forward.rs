@@ -12,7 +12,7 @@ async fn unknown_types_are_skipped_or_refused_by_their_bit() {
             peer.send_bytes(&raw_frame(ignorable, 77, b"from the future")).await;
         }
         assert!(peer.barrier().await.is_empty());
-        for critical in [0x0006, 0x01ff, 0x020c, 0x0501, 0x4000, 0x7fff] {
+        for critical in [0x000e, 0x01ff, 0x020c, 0x0501, 0x4000, 0x7fff] {
             let correlation = peer.next_correlation();
             peer.send_bytes(&raw_frame(critical, correlation.0, b"from the future")).await;
             let error = the!(peer.answer(correlation).await, Error);

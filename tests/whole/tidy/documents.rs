@@ -1,5 +1,7 @@
 //! Documents that fit the repository: sizes, links and the files they speak of.
 
+use std::collections::HashSet;
+
 use hark_tests::repository;
 
 use super::assert_none;
@@ -80,4 +82,40 @@ fn files_that_documents_name_are_there() {
         }
     }
     assert_none("files that documents name but nobody has", complaints);
+}
+
+/// The document that names, for every promise, the tests that show it.
+const RELIABILITY: &str = "tests/RELIABILITY.md";
+
+#[test]
+fn tests_that_reliability_md_names_exist() {
+    let mut tests = HashSet::new();
+    for path in repository::files("rs") {
+        let text = repository::text(&path);
+        for (at, _) in text.match_indices("fn ") {
+            let name = text[at + 3..].split('(').next().unwrap_or_default();
+            tests.insert(format!("{}::{name}", module(&path)));
+        }
+    }
+    let text = repository::text(RELIABILITY);
+    let named = outside_blocks(&text).into_iter().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let missing = named.filter(|name| is_test(name)).filter(|name| {
+        let (_, test) = name.split_once("::").expect("invariant: a test's name has parts");
+        !tests.contains(test)
+    });
+    assert_none("tests that RELIABILITY.md names but nobody has", missing.map(str::to_owned).collect());
+}
+
+/// Whether a name in a document is that of a test: `crate::module::what_it_claims`.
+fn is_test(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    name.split("::").count() == 3
+        && name.split("::").all(|part| !part.is_empty() && part.bytes().all(is_word))
+}
+
+/// The module that a file is, which is its folder where it is the folder's first.
+fn module(path: &str) -> &str {
+    let path = path.trim_end_matches(".rs");
+    let path = ["/mod", "/main", "/lib"].iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path);
+    path.rsplit('/').next().unwrap_or(path)
 }

@@ -39,7 +39,7 @@ fn raise(cursors: &mut Cursors, device: DeviceId, room: RoomId, cursor: Cursor) 
 }
 
 proptest! {
-    #![proptest_config(crate::schedules(4_000))]
+    #![proptest_config(crate::schedules(10_000))]
 
     /// LG-R43, LG-R44: book and store together always know the highest cursor; the store alone a lower bound.
     #[test]

@@ -313,7 +313,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(crate::schedules(3_000))]
+    #![proptest_config(crate::schedules(10_000))]
 
     #[test]
     fn a_room_does_what_the_specification_says(

@@ -320,7 +320,7 @@ fn data(correlation: u32) -> Blob<64> {
 }
 
 proptest! {
-    #![proptest_config(crate::schedules(4_000))]
+    #![proptest_config(crate::schedules(10_000))]
 
     #[test]
     fn every_request_has_one_answer_and_every_pong_its_place(

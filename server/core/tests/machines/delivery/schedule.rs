@@ -31,7 +31,7 @@ fn sizes() -> impl Strategy<Value = Sizes> {
 }
 
 proptest! {
-    #![proptest_config(crate::schedules(4_000))]
+    #![proptest_config(crate::schedules(10_000))]
 
     #[test]
     fn every_client_sees_every_event_in_order_and_none_it_may_not(

@@ -59,6 +59,12 @@ const WALLS: &[Wall] = &[
         ours: &["hark-sdk"],
         others: Others::AllBut(&["rustls", "tokio-rustls", "rusqlite"]),
     },
+    Wall {
+        name: "hark-checker",
+        folder: "tests/checker",
+        ours: &[],
+        others: Others::Only(&["serde", "serde_json"]),
+    },
 ];
 
 /// What the crates that think must not name: they have no files, no network, no clock, no chance, no threads.

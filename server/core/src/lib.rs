@@ -14,6 +14,7 @@ mod pen;
 pub mod subscription;
 pub mod cursor_book;
 pub mod rate;
+pub mod epoch;
 pub mod refusal;
 pub mod close_reason;
 pub mod limits;

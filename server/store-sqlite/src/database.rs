@@ -140,7 +140,7 @@ impl Database {
     }
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
@@ -158,7 +158,7 @@ pub(crate) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Resul
 }
 
 /// Makes an empty file that only its owner can read; SQLite gives its companions the same permissions.
-fn create_private(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn create_private(path: &Path) -> Result<(), OpenError> {
     let fail = |source| OpenError::File { path: path.into(), source };
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => sync_folder(path).map_err(fail),
@@ -168,7 +168,7 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Makes a new file's name as durable as its content.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Fault;
 use crate::index::{Shared, positions};
+use crate::lineage::least_epoch;
 use crate::places::{Place, Places};
 use crate::reader::Lane;
 use crate::rows::{int, ordinal, record, uint};
@@ -249,13 +250,14 @@ impl<'a> Group<'a> {
             "INSERT INTO rooms (name, visibility, history, topic, epoch, first, head, time, control)
              VALUES (?1, ?2, ?3, ?4, ?5, 1, 0, 0, 0)",
         )?;
-        let epoch = int(new.epoch.0);
+        // Rooms that were lost with an older log may have had this id.
+        let epoch = new.epoch.max(least_epoch(self.log)?);
         let (visibility, history) = (new.visibility.0, new.history.0);
-        insert.execute(params![new.name.as_str(), visibility, history, new.topic.as_str(), epoch])?;
+        insert.execute(params![new.name.as_str(), visibility, history, new.topic.as_str(), int(epoch.0)])?;
         let place = Place {
             room: RoomId(self.log.last_insert_rowid().cast_unsigned()),
             visibility: new.visibility,
-            epoch: new.epoch,
+            epoch,
             head: Seq::ZERO,
             time: UnixMillis(0),
             control: Seq::ZERO,

@@ -107,6 +107,14 @@ pub enum OpenError {
         /// What went wrong.
         fault: String,
     },
+    /// How far the log has come can not be noted.
+    #[error("{fault}, in {}", folder.display())]
+    Mark {
+        /// The data folder.
+        folder: PathBuf,
+        /// What went wrong.
+        fault: String,
+    },
     /// The store's own thread can not be started.
     #[error("the store's thread can not be started: {0}")]
     Thread(io::Error),
@@ -120,6 +128,9 @@ pub(crate) enum Fault {
     /// The index is not the database it should be; the log is another matter.
     #[error("index.db is damaged: {0}")]
     Index(rusqlite::Error),
+    /// How far the log has come could not be noted beside it.
+    #[error("log.mark can not be written: {0}")]
+    Mark(String),
     /// A stored value is not what its type asks for.
     #[error("{0}")]
     Nonsense(String),
@@ -131,6 +142,7 @@ impl Fault {
         match self {
             Fault::Sqlite(error) => is_damage(error),
             Fault::Index(_) | Fault::Nonsense(_) => true,
+            Fault::Mark(_) => false,
         }
     }
 }

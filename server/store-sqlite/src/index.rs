@@ -1,7 +1,10 @@
 //! The index: (room, seq) to position, in a file of its own, built in bulk behind the log.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use hark_core::ports::{Condition, EpochChange};
 use hark_protocol::{RoomId, Seq};
 use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
@@ -24,14 +27,25 @@ pub(crate) struct Shared {
     pub(crate) tail: RwLock<Tail>,
     pub(crate) health: Health,
     reported: Mutex<Vec<(RoomId, Seq)>>,
+    /// Whether the index was found to be ahead of its log, which means that the log has been put back.
+    pub(crate) was_ahead: AtomicBool,
+    pub(crate) epoch_change: OnceLock<EpochChange>,
     /// While this file exists, the index is not trusted: the next start builds it again.
     distrust: PathBuf,
 }
 
 impl Shared {
     pub(crate) fn new(distrust: PathBuf) -> Shared {
-        let (tail, health, reported) = Default::default();
-        Shared { tail, health, reported, distrust }
+        let (tail, health, reported, was_ahead, epoch_change) = Default::default();
+        Shared { tail, health, reported, was_ahead, epoch_change, distrust }
+    }
+
+    /// What has been found out about the store.
+    pub(crate) fn condition(&self) -> Condition {
+        Condition {
+            damaged_records: self.reported.lock().len() as u64,
+            epoch_change: self.epoch_change.get().copied(),
+        }
     }
 
     /// Tells the operator, once, of an event that can not be read.
@@ -73,7 +87,10 @@ pub(crate) fn open(
     if !shared.distrust.exists() {
         match open_existing(database, log) {
             Ok((connection, indexed)) if indexed <= last => return Ok((connection, indexed)),
-            Ok(_) => tracing::warn!("index.db is of another log or ahead of it, and is built again"),
+            Ok((_, ahead)) => {
+                shared.was_ahead.store(ahead != OF_ANOTHER_LOG, Ordering::Relaxed);
+                tracing::warn!("index.db is of another log or ahead of it, and is built again");
+            }
             Err(error) if can_be_built_again(&error) => {
                 tracing::warn!(%error, "index.db is built again");
             }
@@ -97,7 +114,10 @@ fn can_be_built_again(error: &OpenError) -> bool {
     }
 }
 
-/// The index and up to where it reaches; `i64::MAX` for one of another log.
+/// Where the index of another log reaches.
+const OF_ANOTHER_LOG: i64 = i64::MAX;
+
+/// The index and up to where it reaches.
 fn open_existing(database: &Database, log: &[u8]) -> Result<(Connection, i64), OpenError> {
     let connection = database.open()?;
     match progress(&connection, log) {
@@ -110,7 +130,7 @@ fn progress(connection: &Connection, log: &[u8]) -> rusqlite::Result<i64> {
     connection.execute("INSERT INTO progress VALUES (1, ?1, 0) ON CONFLICT DO NOTHING", params![log])?;
     let of_this_log = "SELECT position FROM progress WHERE log = ?1";
     let position = connection.query_row(of_this_log, params![log], |row| row.get(0)).optional()?;
-    Ok(position.unwrap_or(i64::MAX))
+    Ok(position.unwrap_or(OF_ANOTHER_LOG))
 }
 
 /// Copies positions from the log into the index, and only then forgets them in the tail.

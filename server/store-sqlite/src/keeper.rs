@@ -2,15 +2,20 @@
 //! in place.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
+use hark_protocol::Epoch;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 use crate::database::checkpoint;
 use crate::error::Fault;
 use crate::index::{Indexer, Shared};
+use crate::lineage::last_position;
+use crate::mark::{Mark, State};
 
 /// Who indexes and checkpoints what the writer leaves behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +57,58 @@ pub(crate) struct House {
     pub(crate) shared: Arc<Shared>,
     pub(crate) indexer: Arc<Mutex<Indexer>>,
     pub(crate) checkpointer: Arc<Mutex<Connection>>,
+    pub(crate) marker: Arc<Mutex<Marker>>,
+}
+
+/// How long the end waits for readers that are still at work.
+const LAST_READERS: Duration = Duration::from_secs(1);
+
+/// Leaves nothing in the write-ahead log. Readers close after the writer, and can not do it: a log file that somebody
+/// puts in the place of this one would be mixed with what is left there.
+fn empty_wal(log: &Connection) -> rusqlite::Result<()> {
+    log.busy_timeout(LAST_READERS)?;
+    checkpoint(log, "TRUNCATE").map(drop)
+}
+
+/// By so many positions the log comes farther between two marks. A mark costs syncs of its own.
+const MARK_POSITIONS: i64 = 4_096;
+
+/// Writes the log's mark.
+#[derive(Debug)]
+pub(crate) struct Marker {
+    folder: PathBuf,
+    /// What is said next; its position is the one that was said last.
+    mark: Mark,
+}
+
+impl Marker {
+    /// A marker of the log; `at_work` is what it says until the end.
+    pub(crate) fn new(folder: &Path, log: String, epoch: Epoch, at_work: State) -> Marker {
+        Marker { folder: folder.into(), mark: Mark { log, position: -1, epoch, state: at_work } }
+    }
+
+    /// Writes how far `log` has come, if that is news.
+    pub(crate) fn note(&mut self, log: &Connection) -> Result<(), Fault> {
+        let position = last_position(log)?;
+        let is_first = self.mark.position < 0;
+        if is_first || position.saturating_sub(self.mark.position) >= MARK_POSITIONS {
+            self.write(position)?;
+        }
+        Ok(())
+    }
+
+    /// Writes how far `log` has come at the end.
+    fn note_end(&mut self, log: &Connection) -> Result<(), Fault> {
+        self.mark.state = State::Stopped;
+        self.write(last_position(log)?)
+    }
+
+    fn write(&mut self, position: i64) -> Result<(), Fault> {
+        let mark = Mark { position, ..self.mark.clone() };
+        mark.write(&self.folder).map_err(|error| Fault::Mark(error.to_string()))?;
+        self.mark = mark;
+        Ok(())
+    }
 }
 
 impl Keeper {
@@ -144,7 +201,14 @@ impl House {
             self.indexer.lock().catch_up(&self.shared)?;
         }
         if chores.checkpoint {
-            checkpoint(&self.checkpointer.lock(), "PASSIVE")?;
+            let log = self.checkpointer.lock();
+            if chores.stop {
+                empty_wal(&log)?;
+                self.marker.lock().note_end(&log)?;
+            } else {
+                checkpoint(&log, "PASSIVE")?;
+                self.marker.lock().note(&log)?;
+            }
         }
         Ok(())
     }

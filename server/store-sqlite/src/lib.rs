@@ -2,7 +2,8 @@
 //!
 //! The folder holds `log.db`, which is the truth: sealed frames in the order of their arrival, identities, rooms,
 //! members, invitations; `index.db`, which finds an event by room and seq and can be built again from the log;
-//! `directory.db`: accounts, devices, settings, cursors; and `lock`. Only `index.db` may be lost.
+//! `directory.db`: accounts, devices, settings, cursors; `log.mark`, which says how far the log had come; and `lock`.
+//! Only `index.db` may be lost.
 //!
 //! ```
 //! use hark_core::ports::{Directory, LogReader};
@@ -15,7 +16,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup;
 mod changes;
+mod copy;
 mod cursors;
 mod database;
 mod decide;
@@ -23,17 +26,24 @@ mod directory;
 mod error;
 mod index;
 mod keeper;
+mod lineage;
 mod lock;
 mod log;
+mod look;
+mod mark;
 mod migrations;
 mod open;
 mod options;
 mod places;
 mod reader;
+mod restore;
 mod rows;
 mod tail;
+mod verify;
 mod wal;
 
+pub use backup::{Backup, BackupMade};
+pub use copy::CopyError;
 pub use directory::SqliteDirectory;
 pub use error::OpenError;
 pub use keeper::Housekeeping;
@@ -41,3 +51,5 @@ pub use log::SqliteLog;
 pub use open::SqliteStores;
 pub use options::Options;
 pub use reader::SqliteReader;
+pub use restore::{Damage, Present, Restore, Restored};
+pub use verify::{Finding, Verified, Verify};

@@ -19,6 +19,11 @@ pub(crate) struct FolderLock {
 }
 
 impl FolderLock {
+    /// Takes a folder in which a server has been, or says who has it; `None` for one that has no lock.
+    pub(crate) fn take_existing(folder: &Path) -> Result<Option<FolderLock>, OpenError> {
+        if folder.join(FILE).exists() { FolderLock::take(folder).map(Some) } else { Ok(None) }
+    }
+
     /// Takes the folder, or says who has it.
     pub(crate) fn take(folder: &Path) -> Result<FolderLock, OpenError> {
         let path = folder.join(FILE);

@@ -14,7 +14,11 @@ const APPLICATION_ID: i64 = 0x4861_726b;
 pub(crate) struct Schema(pub(crate) &'static [&'static str]);
 
 /// The schema of `log.db`.
-pub(crate) const LOG: Schema = Schema(&[include_str!("schema/log_1.sql"), include_str!("schema/log_2.sql")]);
+pub(crate) const LOG: Schema = Schema(&[
+    include_str!("schema/log_1.sql"),
+    include_str!("schema/log_2.sql"),
+    include_str!("schema/log_3.sql"),
+]);
 /// The schema of `index.db`.
 pub(crate) const INDEX: Schema = Schema(&[include_str!("schema/index_1.sql")]);
 /// The schema of `directory.db`.

@@ -2,15 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use hark_protocol::Epoch;
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::database::{Database, Durability};
 use crate::index::{self, Indexer, Shared};
-use crate::keeper::{House, Housekeeping, Keeper};
+use crate::keeper::{House, Housekeeping, Keeper, Marker};
+use crate::lineage::{self, Doubt, Signs};
 use crate::lock::FolderLock;
 use crate::log::Parts;
+use crate::mark::State;
 use crate::migrations::{DIRECTORY, INDEX, LOG, Schema};
 use crate::options::Options;
 use crate::places::Places;
@@ -55,24 +59,32 @@ impl SqliteStores {
         if had_directory && !log.path.exists() {
             return Err(OpenError::Lost { path: log.path });
         }
-        let writer = log.open()?;
+        let file = |source| OpenError::File { path: folder.into(), source };
+        let signs = Signs::read(folder, &log.path).map_err(file)?;
+        let mut writer = log.open()?;
         if !had_directory && has_rooms(&writer).map_err(|source| log.error(source))? {
             return Err(OpenError::Lost { path: directory.path });
         }
         let directory_writer = directory.open()?;
         let shared = Arc::new(Shared::new(folder.join("index.distrusted")));
         let indexer = indexer(&log, &index, &writer, &shared)?;
+        let marker = settle_lineage(&mut writer, &signs, &shared, folder, options.housekeeping);
+        let marker = Arc::new(Mutex::new(marker.map_err(|source| log.error(source))?));
         let lane = || Ok(Lane { log: log.read()?, index: index.read()? });
         let lanes = std::iter::repeat_with(lane).take(options.readers).collect::<Result<_, OpenError>>()?;
 
         let checkpointer = Arc::new(Mutex::new(log.join()?));
-        let house =
-            House { shared: shared.clone(), indexer: indexer.clone(), checkpointer: checkpointer.clone() };
+        let house = House {
+            shared: shared.clone(),
+            indexer: indexer.clone(),
+            checkpointer: checkpointer.clone(),
+            marker: marker.clone(),
+        };
         let parts = Parts {
             log: writer,
             past: lane()?,
             indexer,
-            checkpointer,
+            checkpointer: checkpointer.clone(),
             shared: shared.clone(),
             places: Places::default(),
         };
@@ -84,6 +96,9 @@ impl SqliteStores {
         let directory = SqliteDirectory::new(directory_writer, directory.read()?, shared, lock.clone())
             .map_err(|source| directory.error(source))?;
         let log = SqliteLog::new(parts, keeper, options.bounds, lock).map_err(|source| log.error(source))?;
+        // The last step: from here on the write-ahead log is part of the truth, and must be there at the next start.
+        let marked = marker.lock().note(&checkpointer.lock());
+        marked.map_err(|fault| OpenError::Mark { folder: folder.into(), fault: fault.to_string() })?;
         Ok(SqliteStores { log, reader, directory: Arc::new(directory) })
     }
 }
@@ -117,8 +132,38 @@ fn indexer(
 
 /// Which log this is, and the last position that it has used.
 fn identity(log: &Connection) -> rusqlite::Result<(Vec<u8>, i64)> {
-    let id = log.query_row("SELECT value FROM meta WHERE key = 'log'", [], |row| row.get(0))?;
-    let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'log'";
-    let last = log.query_row(sql, [], |row| row.get(0)).optional()?;
-    Ok((id, last.unwrap_or(0)))
+    Ok((lineage::log_id(log)?, lineage::last_position(log)?))
+}
+
+/// Gives the rooms a new epoch if the log may not be the continuation of what clients have seen. Nothing of it has
+/// been read by anybody yet.
+fn settle_lineage(
+    log: &mut Connection,
+    signs: &Signs,
+    shared: &Shared,
+    folder: &Path,
+    housekeeping: Housekeeping,
+) -> rusqlite::Result<Marker> {
+    let was_ahead = shared.was_ahead.load(Ordering::Relaxed);
+    let doubt = signs.doubt(log)?.or(was_ahead.then_some(Doubt::Behind));
+    if let Some(doubt) = doubt {
+        let above = signs.mark.as_ref().map_or(Epoch(0), |mark| mark.epoch);
+        let change = lineage::begin_epochs(log, doubt, above)?;
+        tracing::error!(
+            reason = change.reason,
+            epoch = change.epoch.0,
+            rooms = change.rooms,
+            "log.db may not be the continuation of what clients have seen: every room has a new epoch, and \
+             clients are told to begin anew"
+        );
+        // Set once: this store is being opened.
+        let _ = shared.epoch_change.set(change);
+    }
+    let (log_id, epoch) = (lineage::hex(&lineage::log_id(log)?), lineage::greatest_epoch(log)?);
+    // Who keeps house in place does not say when it ends.
+    let at_work = match housekeeping {
+        Housekeeping::Thread => State::Running,
+        Housekeeping::Inline => State::Stopped,
+    };
+    Ok(Marker::new(folder, log_id, epoch, at_work))
 }

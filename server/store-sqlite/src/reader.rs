@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hark_core::ports::{
-    Budget, LogReader, MemberRow, RoomListing, RoomQuery, RoomRecord, Span, StoreError, Stored,
+    Budget, Condition, LogReader, MemberRow, RoomListing, RoomQuery, RoomRecord, Span, StoreError, Stored,
 };
 use hark_protocol::{AccountId, RoomId, RoomName, RoomRole, Seq};
 use parking_lot::{Mutex, MutexGuard};
@@ -120,6 +120,10 @@ impl LogReader for SqliteReader {
             }
             Ok(reading.found)
         })
+    }
+
+    fn condition(&self) -> Condition {
+        self.shared.condition()
     }
 }
 

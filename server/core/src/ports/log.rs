@@ -71,6 +71,32 @@ pub trait LogReader: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`].
     fn read(&self, room: RoomId, span: Span, budget: Budget) -> Result<Vec<Stored>, StoreError>;
+
+    /// What the store has found out about itself. Never waits.
+    fn condition(&self) -> Condition {
+        Condition::default()
+    }
+}
+
+/// What a store has found out about itself since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Records that were wanted and can not be trusted, each counted once; a store may stop counting at a
+    /// thousand.
+    pub damaged_records: u64,
+    /// That all logs were given a new epoch when the store was opened.
+    pub epoch_change: Option<EpochChange>,
+}
+
+/// All logs were given a new epoch together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochChange {
+    /// Their epoch since then.
+    pub epoch: Epoch,
+    /// How many rooms there were.
+    pub rooms: u64,
+    /// Why, in one word.
+    pub reason: &'static str,
 }
 
 /// Which rooms a list holds for the account that asks.

@@ -16,7 +16,8 @@ pub use draft::{
     Appended, Author, Change, Draft, NewRoom, Outcome, Position, Proposal, RequestHash, Sealed, Target,
 };
 pub use log::{
-    Budget, LogReader, LogStore, MemberRow, RoomListing, RoomQuery, RoomRecord, RoomRow, Span, Stored,
+    Budget, Condition, EpochChange, LogReader, LogStore, MemberRow, RoomListing, RoomQuery, RoomRecord,
+    RoomRow, Span, Stored,
 };
 
 /// A store could not do what it was asked. Nothing has changed, in memory either.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hark_core::Refusal;
+use hark_core::epoch::next_epoch;
 use hark_core::ports::{Author, DirectoryError, NewRoom};
 use hark_core::room::Ask;
 use hark_protocol::{
@@ -159,9 +160,8 @@ async fn new_room(hub: &Hub, author: &Author, frame: Frame) -> Result<Creation, 
     Ok((client_id, room, if joined < value { Ok(()) } else { Err(full) }))
 }
 
-/// An epoch that no other incarnation of the log has had: the second, and sixteen random bits. It stays below
-/// 2^53, so that programs whose only numbers are floating can carry it.
+/// An epoch that no other incarnation of the log has had.
 fn new_epoch(hub: &Hub) -> Epoch {
-    let seconds = hub.clock.0.now().0 / 1_000;
-    Epoch((seconds << 16 | u64::from(u16::from_be_bytes(random_bytes(&*hub.entropy.0)))).max(1))
+    let chance = u64::from_be_bytes(random_bytes(&*hub.entropy.0));
+    next_epoch(hub.clock.0.now(), chance, Epoch(0))
 }

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backup;
 mod bench;
 mod damage;
 mod differential;
 mod folder;
+mod lineage;
 mod reopening;
+mod restore;
+mod verify;
 
 use hark_core::testkit;
 use hark_store_sqlite::SqliteStores;

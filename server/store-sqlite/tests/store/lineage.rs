@@ -1,0 +1,153 @@
+//! When a log is not the continuation of what clients have seen: its rooms get a greater epoch, and no seq is used twice.
+
+use std::fs;
+use std::path::Path;
+
+use hark_core::ports::{NewRoom, Outcome, Stored};
+use hark_core::testkit::drafts::{create, message, new_room};
+use hark_protocol::{Epoch, RoomId, Seq, Visibility};
+
+use crate::bench::{Bench, appended, number, sql};
+
+/// Fails unless the room has a greater epoch than before, for that reason, and goes on behind `head`.
+#[track_caller]
+fn assert_new_epoch(bench: &mut Bench, room: RoomId, before: Epoch, reason: &str, head: u64) {
+    assert_eq!(bench.reason(), Some(reason));
+    let epoch = bench.epoch(room);
+    assert!(epoch > before, "{epoch} {before}");
+    let position = appended(&bench.append(vec![message(room, 1, 9_000 + head, "more")])[0])[0].position();
+    assert_eq!((position.epoch, position.seq), (epoch, Seq(head + 1)));
+}
+
+/// Closes and opens, and fails if that changes an epoch.
+#[track_caller]
+fn assert_settled(bench: Bench, room: RoomId) {
+    let epoch = bench.epoch(room);
+    let bench = bench.reopen(|_| {});
+    assert_eq!((bench.reason(), bench.epoch(room)), (None, epoch));
+}
+
+fn copy(folder: &Path, from: &str, to: &str) {
+    fs::copy(folder.join(from), folder.join(to)).unwrap();
+}
+
+#[test]
+fn a_log_that_ended_well_or_was_killed_keeps_its_epoch() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 9);
+    let mut killed = bench.killed();
+    assert_eq!((killed.reason(), killed.epoch(tea)), (None, Epoch(77)));
+    killed.append(vec![message(tea, 1, 100, "more")]);
+    let twice = killed.killed();
+    assert_eq!((twice.reason(), twice.epoch(tea)), (None, Epoch(77)));
+    assert_settled(bench, tea);
+}
+
+#[test]
+fn an_older_log_put_back_gets_a_greater_epoch_each_time() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 9);
+    let mut bench = bench.reopen(|folder| copy(folder, "log.db", "older"));
+    bench.append((10..30).map(|one| message(tea, 1, one, "lost")).collect());
+    let mut before = bench.epoch(tea);
+    for _ in 0..3 {
+        bench = bench.reopen(|folder| copy(folder, "older", "log.db"));
+        assert_new_epoch(&mut bench, tea, before, "behind", 9);
+        before = bench.epoch(tea);
+    }
+    // What was lost with it is not known any more: a retry is stored, under a position of the new epoch.
+    let retried = bench.append(vec![message(tea, 1, 10, "lost")]);
+    assert!(matches!(retried[0], Outcome::Appended(_)));
+    assert_eq!(bench.read(tea).len(), 11);
+    assert_settled(bench, tea);
+}
+
+#[test]
+fn a_log_behind_its_index_is_an_older_one() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 9);
+    let mut bench = bench.reopen(|folder| copy(folder, "log.db", "older"));
+    bench.append((10..30).map(|one| message(tea, 1, one, "lost")).collect());
+    let mut bench = bench.reopen(|folder| {
+        copy(folder, "older", "log.db");
+        fs::remove_file(folder.join("log.mark")).unwrap();
+    });
+    assert_new_epoch(&mut bench, tea, Epoch(77), "behind", 9);
+    assert_settled(bench, tea);
+}
+
+#[test]
+fn a_write_ahead_log_that_was_removed_is_missed() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 9);
+    // Closed and opened, so that the file has what is kept.
+    let mut bench = bench.reopen(|_| {});
+    bench.append(vec![message(tea, 1, 10, "lost")]);
+    let mut killed = bench.killed_after(|folder| fs::remove_file(folder.join("log.db-wal")).unwrap());
+    assert_new_epoch(&mut killed, tea, Epoch(77), "wal-removed", 9);
+    assert_settled(killed, tea);
+}
+
+#[test]
+fn a_log_of_another_server_gets_a_greater_epoch() {
+    let (mut bench, mut other) = (Bench::new(), Bench::new());
+    let (tea, _) = (bench.room("tea", 9), other.room("coffee", 5));
+    let other = other.reopen(|_| {});
+    let foreign = other.folder.path().to_owned();
+    drop(other.stores);
+    let mut bench = bench.reopen(|folder| {
+        fs::copy(foreign.join("log.db"), folder.join("log.db")).unwrap();
+    });
+    assert_new_epoch(&mut bench, tea, Epoch(77), "other-log", 5);
+    assert_settled(bench, tea);
+}
+
+#[test]
+fn a_damaged_end_gets_a_greater_epoch_once() {
+    let damages = [
+        "UPDATE log SET frame = x'00' WHERE seq = 9",
+        "DELETE FROM log WHERE seq = 9",
+        "DELETE FROM log WHERE seq >= 7",
+    ];
+    for damage in damages {
+        let mut bench = Bench::new();
+        let (tea, coffee) = (bench.room("tea", 3), bench.room("coffee", 9));
+        let mut bench = bench.reopen(|folder| sql(folder, "log.db", damage));
+        assert_eq!(bench.reason(), Some("end-damaged"), "{damage}");
+        assert!(bench.epoch(tea) > Epoch(77) && bench.epoch(tea) == bench.epoch(coffee));
+        bench = bench.reopen(|_| {});
+        assert_eq!(bench.reason(), None, "{damage}");
+        // The head is the row's, and what is missing is a hole, not the end.
+        let position = appended(&bench.append(vec![message(coffee, 1, 10, "more")])[0])[0].position();
+        assert_eq!(position.seq, Seq(10), "{damage}");
+        let read = bench.read(coffee);
+        assert!(matches!(read[8], Stored::Damaged { seq: Seq(9) }), "{damage}");
+        assert!(matches!(read[9], Stored::Event { .. }), "{damage}");
+    }
+}
+
+#[test]
+fn events_behind_their_rooms_head_are_cut_and_their_seqs_used_under_a_greater_epoch() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 9);
+    let mut bench = bench.reopen(|folder| sql(folder, "log.db", "UPDATE rooms SET head = 7"));
+    assert_new_epoch(&mut bench, tea, Epoch(77), "end-damaged", 7);
+    // The cut event's identity went with it.
+    let retried = bench.append(vec![message(tea, 1, 9, "tea 9")]);
+    assert_eq!(appended(&retried[0])[0].position().seq, Seq(9));
+    assert_eq!(bench.read(tea).len(), 9);
+    assert!(bench.read(tea).iter().all(|stored| matches!(stored, Stored::Event { .. })));
+    assert_settled(bench, tea);
+}
+
+#[test]
+fn a_room_made_later_has_at_least_the_epoch_of_the_others() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 9);
+    let mut bench = bench.reopen(|folder| sql(folder, "log.db", "DELETE FROM log WHERE seq = 9"));
+    let new = NewRoom { epoch: Epoch(5), ..new_room("milk", Visibility::PUBLIC, &[1]) };
+    let made = appended(&bench.append(vec![create(new, 1)])[0])[0].position();
+    assert_eq!(made.epoch, bench.epoch(tea));
+    assert_eq!(bench.epoch(made.room), made.epoch);
+    assert_eq!(number(bench.folder.path(), "log.db", "SELECT count(*) FROM epochs"), 1);
+}

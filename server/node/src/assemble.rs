@@ -7,7 +7,9 @@ use hark_store_sqlite::SqliteStores;
 
 use crate::storage::Stores;
 
-pub use hark_store_sqlite::OpenError;
+pub use hark_store_sqlite::{
+    Backup, BackupMade, CopyError, Damage, Finding, OpenError, Present, Restore, Restored, Verified, Verify,
+};
 
 /// Opens the stores in `folder`, which must exist. Blocks; holds the folder's lock for as long as they live.
 ///

@@ -249,6 +249,7 @@ async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) {
         }
         hub.flush_cursors().await;
         hub.sweep();
+        hub.metrics.store_condition(&hub.storage.condition());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hark_core::Refusal;
-use hark_core::ports::{CursorStore, Directory, DirectoryError, LogReader, LogStore, StoreError};
+use hark_core::ports::{Condition, CursorStore, Directory, DirectoryError, LogReader, LogStore, StoreError};
 use tokio::sync::Semaphore;
 
 use crate::executor::{Call, Executor};
@@ -58,6 +58,11 @@ impl Storage {
             changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             executor,
         }
+    }
+
+    /// What the store has found out about itself.
+    pub(crate) fn condition(&self) -> Condition {
+        self.reader.condition()
     }
 
     /// Reads the logs.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use crate::copy::{self, CopyError, file_error, make_folder, parent, remove_left_over, rename};
+use crate::copy::{self, CopyError, file_error, make_folder, remove_left_over, rename};
+use crate::database::folder_of;
 use crate::lineage::{BACKUP_KEY, now};
 use crate::look::Look;
 
@@ -48,7 +49,7 @@ impl Backup<'_> {
                 return Err(CopyError::NothingThere { folder: self.folder.into(), file });
             }
         }
-        copy::demand_space(&look, parent(self.target))?;
+        copy::demand_space(&look, folder_of(self.target))?;
         let partial = partial(self.target);
         remove_left_over(&partial)?;
         make_folder(&partial)?;

@@ -211,11 +211,3 @@ pub(crate) fn demand_space(look: &Look, place: &Path) -> Result<(), CopyError> {
         false => Ok(()),
     }
 }
-
-/// The folder in which a path lies.
-pub(crate) fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}

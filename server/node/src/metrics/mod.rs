@@ -6,6 +6,7 @@ mod series;
 use std::time::Duration;
 
 use hark_core::Limits;
+use hark_core::ports::Condition;
 use hark_protocol::limits::{LIMITS_MAX, Limit};
 use hark_protocol::{ErrorCode, FrameType, UnixMillis};
 use prometheus_client::encoding::text;
@@ -37,6 +38,8 @@ pub struct Metrics {
     subscriptions: Gauge,
     subscriptions_lagging: Gauge,
     rooms_loaded: Gauge,
+    damaged_records: Gauge,
+    epoch_changes: Counter,
     errors_sent: ByCode,
     logins: ByLabel<LoginOutcome>,
     registrations: Counter,
@@ -85,6 +88,16 @@ impl Metrics {
                 "Subscriptions that have events to get and no credit left",
             ),
             rooms_loaded: gauge(r, "rooms_loaded", "Rooms in memory"),
+            damaged_records: gauge(
+                r,
+                "damaged_records",
+                "Stored events that were wanted since the start and can not be trusted",
+            ),
+            epoch_changes: counter(
+                r,
+                "epoch_changes",
+                "Times that every room was given a new epoch because the log is not the one that clients have seen",
+            ),
             errors_sent: ByCode::new(r, "errors_sent", "ERRORs sent", "code", error_codes),
             logins: ByLabel::new(r, "logins", "What became of attempts to log in", "outcome"),
             registrations: counter(r, "registrations", "Accounts made by REGISTER"),
@@ -205,6 +218,13 @@ impl Metrics {
         self.rooms_loaded.dec();
     }
 
+    /// What the store has found out about itself by now.
+    pub fn store_condition(&self, condition: &Condition) {
+        self.damaged_records.set(i64::try_from(condition.damaged_records).unwrap_or(i64::MAX));
+        let known = self.epoch_changes.get();
+        self.epoch_changes.inc_by(u64::from(condition.epoch_change.is_some()).saturating_sub(known));
+    }
+
     /// An ERROR was sent.
     pub fn error_sent(&self, code: ErrorCode) {
         self.errors_sent.of(code.0).inc();
@@ -282,6 +302,9 @@ fn latencies() -> impl Iterator<Item = f64> {
 
 #[cfg(test)]
 mod tests {
+    use hark_core::ports::EpochChange;
+    use hark_protocol::Epoch;
+
     use super::*;
 
     #[track_caller]
@@ -315,6 +338,12 @@ mod tests {
         metrics.login_answered(LoginOutcome::Failed);
         metrics.error_sent(ErrorCode::RATE);
         metrics.committed(3, Duration::from_millis(2));
+        let change = EpochChange { epoch: Epoch(7), rooms: 3, reason: "behind" };
+        for damaged_records in [1, 4] {
+            metrics.store_condition(&Condition { damaged_records, epoch_change: Some(change) });
+        }
+        check(&metrics, "hark_damaged_records 4");
+        check(&metrics, "hark_epoch_changes_total 1");
         check(&metrics, "hark_connections 1");
         check(&metrics, "hark_connections_accepted_total 2");
         check(&metrics, "hark_connections_refused_total{reason=\"connections_per_address\"} 1");

@@ -1,6 +1,8 @@
 //! The program `harkd` as its operator meets it: what it prints, what it makes, how it ends.
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bench;
 
 use std::fs;

@@ -38,6 +38,34 @@ pub(crate) enum Command {
     },
     /// Give the account admin a new random password; the server must not be running
     ResetAdminPassword,
+    /// Copy the data folder as of one moment; the server may be running
+    Backup {
+        /// The folder to make; it must not be there yet
+        #[arg(value_name = "FOLDER")]
+        target: PathBuf,
+    },
+    /// Check every record, room and file of the data folder, and change nothing; the server may be running.
+    /// Exit code 3 means that something is damaged
+    Verify {
+        /// Verify this folder, such as a backup, instead of the data folder
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+        /// Print one JSON object for each thing that is wrong, and one at the end
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a backup the data folder; the server must not be running
+    Restore {
+        /// The backup
+        #[arg(value_name = "FOLDER")]
+        backup: PathBuf,
+        /// Move data that is in the data folder aside, into a folder of its own inside it
+        #[arg(long)]
+        force: bool,
+        /// Restore a damaged backup as it is: what can not be read is a hole in its room
+        #[arg(long)]
+        accept_damage: bool,
+    },
 }
 
 impl Args {

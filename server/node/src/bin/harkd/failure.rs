@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use hark_server::assemble::OpenError;
+use hark_server::assemble::{CopyError, OpenError};
 use hark_server::config::Problem;
 use hark_server::first_run::FirstRunError;
 use hark_server::tls::TlsError;
@@ -45,5 +45,21 @@ impl From<OpenError> for Failure {
     }
 }
 
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Failure {
+        match error {
+            CopyError::Open(error) => Failure::from(error),
+            error => {
+                let what = error.to_string();
+                let is_full = what.contains(DISK_FULL) || what.contains(NO_SPACE);
+                let advice = if is_full { "; make room there, or choose another folder" } else { "" };
+                Failure::new(format!("{what}{advice}"))
+            }
+        }
+    }
+}
+
+/// What the system says then.
+const NO_SPACE: &str = "No space left";
 /// What SQLite says when a file can not grow.
 const DISK_FULL: &str = "disk is full";

@@ -1,6 +1,7 @@
 //! harkd: the Hark server.
 
 mod args;
+mod backup;
 mod check;
 mod failure;
 mod listener;
@@ -15,6 +16,7 @@ use clap::Parser;
 use hark_server::config::{self, Config, Loaded, Sources};
 
 use args::{Args, Command};
+use backup::Form;
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -35,6 +37,14 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = load(args)?;
     match &args.command {
         Some(Command::Config { .. }) => say(&config::explain(&loaded)),
+        Some(Command::Backup { target }) => say(&backup::back_up(&loaded.config, target)?),
+        Some(Command::Verify { folder, json }) => {
+            let folder = folder.as_deref().unwrap_or(&loaded.config.data);
+            return backup::verify(folder, if *json { Form::Json } else { Form::Human });
+        }
+        Some(Command::Restore { backup, force, accept_damage }) => {
+            say(&backup::restore(&loaded.config, backup, *force, *accept_damage)?);
+        }
         Some(Command::ResetAdminPassword) => say(&serve::reset_admin_password(&loaded.config)?),
         None if args.check => say(&check::check(&loaded)?),
         None => return serve::serve(&loaded),

@@ -65,6 +65,12 @@ const WALLS: &[Wall] = &[
         ours: &[],
         others: Others::Only(&["serde", "serde_json"]),
     },
+    Wall {
+        name: "hark-powercut",
+        folder: "tests/powercut",
+        ours: &["hark-core", "hark-protocol", "hark-store-sqlite"],
+        others: Others::Only(&["rusqlite", "tempfile"]),
+    },
 ];
 
 /// What the crates that think must not name: they have no files, no network, no clock, no chance, no threads.

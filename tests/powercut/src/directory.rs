@@ -1,0 +1,177 @@
+//! Changes of the directory, and the whole of it as it can be read.
+
+use hark_core::ports::{
+    AccountRow, Cursor, CursorStore, DeviceRow, Directory, DirectoryError, NewAccount, NewDevice,
+    PasswordHash, StoreError, TokenHash,
+};
+use hark_protocol::{AccountId, AccountRole, DeviceId, Epoch, RoomId, Seq, UnixMillis};
+
+use crate::rng::Rng;
+
+/// Devices that a history makes at most; each has its token.
+pub const TOKENS_MAX: u64 = 10;
+
+/// Rooms that a history makes at most.
+pub const ROOMS_MAX: u64 = 6;
+
+const SETTINGS: [&str; 3] = ["key", "motto", "welcome"];
+
+/// One change.
+#[derive(Clone, Debug)]
+pub enum DirectoryChange {
+    /// A new account with this number in its name.
+    AddAccount(u64),
+    /// A device with this token.
+    AddDevice(AccountId, u64, PasswordHash),
+    /// Cursors of a device.
+    SaveCursors(Vec<(DeviceId, RoomId, Cursor)>),
+    /// A value under a key.
+    SetSetting(&'static str, Vec<u8>),
+    /// A display name with this number.
+    SetDisplayName(AccountId, u64),
+    /// A password with this number; the account's devices are forgotten.
+    SetPassword(AccountId, u64),
+    /// Shut out or let in.
+    SetDisabled(AccountId, bool),
+    /// A device is forgotten.
+    ForgetDevice(DeviceId),
+}
+
+impl DirectoryChange {
+    /// A change that makes sense where the directory stands so. `number` is new.
+    pub fn any(view: &DirectoryView, number: u64, rng: &mut Rng) -> DirectoryChange {
+        let account = rng.pick(&view.accounts).map(|account| (account.id, account.password.clone()));
+        let devices: Vec<DeviceId> = view.devices.iter().flatten().map(|device| device.id).collect();
+        let Some((account, password)) = account else { return DirectoryChange::AddAccount(number) };
+        match (rng.below(100), rng.pick(&devices)) {
+            (0..40, Some(device)) => {
+                let rooms = 1 + rng.below(3);
+                let cursor = |room| (*device, RoomId(1 + room), Cursor { epoch: Epoch(7), seq: Seq(number) });
+                DirectoryChange::SaveCursors((0..rooms).map(cursor).collect())
+            }
+            (40..45, Some(device)) => DirectoryChange::ForgetDevice(*device),
+            (45..65, _) if view.tokens < TOKENS_MAX => {
+                DirectoryChange::AddDevice(account, view.tokens + 1, password)
+            }
+            (65..75, _) => DirectoryChange::SetDisplayName(account, number),
+            (75..78, _) => DirectoryChange::SetPassword(account, number),
+            (78..83, _) => DirectoryChange::SetDisabled(account, number.is_multiple_of(2)),
+            (83..92, _) => DirectoryChange::AddAccount(number),
+            _ => {
+                let value = vec![number.to_le_bytes()[0]; 1 + rng.index(3_000)];
+                DirectoryChange::SetSetting(rng.pick(&SETTINGS).copied().unwrap_or("key"), value)
+            }
+        }
+    }
+
+    /// Makes the change, and says what the answer was.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn apply(&self, directory: &(impl Directory + CursorStore)) -> Result<String, StoreError> {
+        match self {
+            DirectoryChange::AddAccount(number) => text(directory.add_account(account(*number))),
+            DirectoryChange::AddDevice(account, token, password) => {
+                text(directory.add_device(device(*account, *token, password), 4))
+            }
+            DirectoryChange::SaveCursors(cursors) => text(directory.save_cursors(cursors).map_err(from)),
+            DirectoryChange::SetSetting(key, value) => text(directory.set_setting(key, value).map_err(from)),
+            DirectoryChange::SetDisplayName(account, number) => {
+                text(directory.set_display_name(*account, parsed(&format!("Cup {number}"))?))
+            }
+            DirectoryChange::SetPassword(account, number) => {
+                text(directory.set_password(*account, PasswordHash(format!("password {number}"))))
+            }
+            DirectoryChange::SetDisabled(account, disabled) => {
+                text(directory.set_disabled(*account, *disabled))
+            }
+            DirectoryChange::ForgetDevice(device) => text(directory.forget_device(*device).map_err(from)),
+        }
+    }
+}
+
+fn from(error: StoreError) -> DirectoryError {
+    DirectoryError::Store(error)
+}
+
+/// An answer as text; a failure of the store is no answer.
+fn text<T: std::fmt::Debug>(result: Result<T, DirectoryError>) -> Result<String, StoreError> {
+    match result {
+        Err(DirectoryError::Store(error)) => Err(error),
+        answer => Ok(format!("{answer:?}")),
+    }
+}
+
+fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::Damaged(format!("the rig made a bad text: {text}")))
+}
+
+fn account(number: u64) -> NewAccount {
+    NewAccount {
+        name: format!("user-{number}").parse().expect("invariant: letters, a hyphen and a number are a name"),
+        display_name: format!("User {number}").parse().expect("invariant: letters and a number are a line"),
+        role: AccountRole::USER,
+        password: PasswordHash("password".into()),
+        created: UnixMillis(number),
+    }
+}
+
+fn token(number: u64) -> TokenHash {
+    TokenHash([u8::try_from(number).unwrap_or(u8::MAX); 32])
+}
+
+fn device(account: AccountId, number: u64, password: &PasswordHash) -> NewDevice {
+    NewDevice {
+        account,
+        label: "phone".parse().expect("invariant: letters are a line"),
+        token: token(number),
+        password: password.clone(),
+        now: UnixMillis(number),
+    }
+}
+
+/// The whole directory, as far as a history can change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryView {
+    /// Accounts by id.
+    pub accounts: Vec<AccountRow>,
+    /// Devices by the number of their token.
+    pub devices: Vec<Option<DeviceRow>>,
+    /// Cursors of those devices, by room.
+    pub cursors: Vec<Option<Cursor>>,
+    /// Values of the settings.
+    pub settings: Vec<Option<Vec<u8>>>,
+    /// Tokens that have been used. No part of the directory: it is for whoever makes the next one.
+    pub tokens: u64,
+}
+
+impl Default for DirectoryView {
+    fn default() -> DirectoryView {
+        let (devices, settings) = (vec![None; TOKENS_MAX as usize], vec![None; SETTINGS.len()]);
+        DirectoryView { accounts: Vec::new(), devices, cursors: Vec::new(), settings, tokens: 0 }
+    }
+}
+
+impl DirectoryView {
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn read(
+        directory: &(impl Directory + CursorStore),
+        tokens: u64,
+    ) -> Result<DirectoryView, StoreError> {
+        let accounts = directory.accounts(AccountId(0), 1_000)?;
+        // At a time before all others: nothing is noted of this use.
+        let find = |number| directory.device(&token(number), UnixMillis(0));
+        let devices: Vec<_> = (1..=TOKENS_MAX).map(find).collect::<Result<_, _>>()?;
+        let mut cursors = Vec::new();
+        for device in devices.iter().flatten() {
+            for room in 1..=ROOMS_MAX {
+                cursors.push(directory.cursor(device.id, RoomId(room))?);
+            }
+        }
+        let settings = SETTINGS.iter().map(|key| directory.setting(key)).collect::<Result<_, _>>()?;
+        Ok(DirectoryView { accounts, devices, cursors, settings, tokens })
+    }
+}

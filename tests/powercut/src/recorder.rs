@@ -1,0 +1,223 @@
+//! The recorder behind the VFS: writes the tape, and fails where a fault is due.
+
+use std::collections::BTreeMap;
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE, SQLITE_OK};
+
+pub use crate::tape::Inode;
+use crate::tape::{Mark, Op, Promise, Tape};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A sync fails with EIO, and the system forgets what it should have written.
+    SyncFails,
+    /// The disk is full: nothing of the write is written.
+    NoSpace,
+    /// The disk becomes full in the middle of the write.
+    ShortWrite,
+    /// A write fails with EIO in its middle.
+    WriteFails,
+}
+
+/// Something that goes wrong some time.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// What.
+    pub kind: FaultKind,
+    /// In files whose names begin so.
+    pub file: &'static str,
+    /// After so many calls that go well.
+    pub after: u32,
+    /// For so many calls.
+    pub times: u32,
+}
+
+/// Records what is done to the files of one folder. Every call forwards and records under one lock, so the tape's
+/// order is the order in which things happened, whatever threads there are.
+#[derive(Debug)]
+pub struct Recorder {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tape: Tape,
+    /// What each name stands for, and which file of the real folder that is; `None` if that is not known yet.
+    names: BTreeMap<Arc<str>, (Inode, Option<u64>)>,
+    files: Vec<Arc<str>>,
+    fault: Option<Fault>,
+    faults_struck: u32,
+    /// The process was killed: what its threads still do reaches the folder, and the tape no more.
+    killed: bool,
+}
+
+impl Recorder {
+    /// A recorder that goes on where `tape` ends: its folder holds what the tape says, and nothing that the tape
+    /// does not know.
+    pub fn behind(tape: Tape) -> Recorder {
+        let mut state = State::default();
+        for op in &tape.ops {
+            match op {
+                Op::Create { name, inode, .. } => {
+                    state.names.insert(name.clone(), (*inode, None));
+                    state.files.push(name.clone());
+                }
+                Op::Delete { name, .. } => {
+                    state.names.remove(name);
+                }
+                _ => {}
+            }
+        }
+        state.tape = tape;
+        Recorder { state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets something go wrong, from now on.
+    pub fn plan(&self, fault: Fault) {
+        let mut state = self.state();
+        (state.fault, state.faults_struck) = (Some(fault), 0);
+    }
+
+    /// How many calls have been failed since the last plan.
+    pub fn faults_struck(&self) -> u32 {
+        self.state().faults_struck
+    }
+
+    /// Whether a sync has been failed.
+    pub fn sync_failed(&self) -> bool {
+        self.state().tape.ops.iter().any(|op| matches!(op, Op::FailedSync { .. }))
+    }
+
+    /// Records what happened above the disk.
+    pub fn mark(&self, mark: Mark) {
+        self.state().push(Op::Mark(mark));
+    }
+
+    /// What is promised by now.
+    pub fn promise(&self) -> Promise {
+        let state = self.state();
+        state.tape.promise(state.tape.ops.len())
+    }
+
+    /// Ends the recording as a kill ends a process: in the middle of anything. `choose` says how many steps there
+    /// were by then.
+    pub fn kill(&self, choose: impl FnOnce(&Tape) -> usize) -> Tape {
+        let mut state = self.state();
+        state.killed = true;
+        let cut = choose(&state.tape);
+        let mut tape = std::mem::take(&mut state.tape);
+        tape.ops.truncate(cut);
+        tape
+    }
+
+    /// Ends the recording, and hands it out.
+    pub fn finish(&self) -> Tape {
+        self.kill(|tape| tape.ops.len())
+    }
+
+    /// A file was opened. `identity` says which one of the real folder it is, so that one that was removed behind
+    /// SQLite's back is noticed.
+    pub(crate) fn opened(&self, name: &str, identity: u64, name_is_durable: bool) -> Inode {
+        let mut state = self.state();
+        match state.names.get_mut(name) {
+            Some((inode, known @ None)) => {
+                *known = Some(identity);
+                return *inode;
+            }
+            Some((inode, Some(known))) if *known == identity => return *inode,
+            Some(_) => state.push(Op::Delete { name: name.into(), durable: false }),
+            None => {}
+        }
+        let name: Arc<str> = name.into();
+        let inode = Inode(u32::try_from(state.files.len()).unwrap_or(u32::MAX));
+        state.files.push(name.clone());
+        state.names.insert(name.clone(), (inode, Some(identity)));
+        state.push(Op::Create { name, inode, durable: name_is_durable });
+        inode
+    }
+
+    pub(crate) fn delete(&self, name: &str, durable: bool, forward: impl FnOnce() -> c_int) -> c_int {
+        let mut state = self.state();
+        let code = forward();
+        if code == SQLITE_OK && state.names.remove(name).is_some() {
+            state.push(Op::Delete { name: name.into(), durable });
+        }
+        code
+    }
+
+    pub(crate) fn write(
+        &self,
+        inode: Inode,
+        offset: u64,
+        data: &[u8],
+        mut forward: impl FnMut(&[u8]) -> c_int,
+    ) -> c_int {
+        let mut state = self.state();
+        let (written, fails) = match state.strikes(inode, false) {
+            None => (data.len(), None),
+            Some(FaultKind::NoSpace) => (0, Some(SQLITE_FULL)),
+            Some(FaultKind::ShortWrite) => (data.len() / 2, Some(SQLITE_FULL)),
+            Some(FaultKind::WriteFails | FaultKind::SyncFails) => (data.len() / 2, Some(SQLITE_IOERR_WRITE)),
+        };
+        let part = data.get(..written).unwrap_or(data);
+        let code = if part.is_empty() { SQLITE_OK } else { forward(part) };
+        if code == SQLITE_OK && !part.is_empty() && !state.killed {
+            state.tape.write(inode, offset, part);
+        }
+        if code == SQLITE_OK { fails.unwrap_or(SQLITE_OK) } else { code }
+    }
+
+    pub(crate) fn truncate(&self, inode: Inode, size: u64, forward: impl FnOnce() -> c_int) -> c_int {
+        let mut state = self.state();
+        let code = forward();
+        if code == SQLITE_OK {
+            state.push(Op::Truncate { inode, size });
+        }
+        code
+    }
+
+    pub(crate) fn sync(&self, inode: Inode, folder: bool) -> c_int {
+        let mut state = self.state();
+        if state.strikes(inode, true).is_some() {
+            state.push(Op::FailedSync { inode });
+            return SQLITE_IOERR_FSYNC;
+        }
+        state.push(Op::Sync { inode, folder });
+        SQLITE_OK
+    }
+}
+
+impl State {
+    fn push(&mut self, op: Op) {
+        if !self.killed {
+            self.tape.ops.push(op);
+        }
+    }
+
+    /// Whether the planned fault strikes this call.
+    fn strikes(&mut self, inode: Inode, is_sync: bool) -> Option<FaultKind> {
+        let fault = self.fault.as_mut()?;
+        let name = self.files.get(inode.0 as usize)?;
+        if is_sync != (fault.kind == FaultKind::SyncFails) || !name.starts_with(fault.file) {
+            return None;
+        }
+        if fault.after > 0 {
+            fault.after -= 1;
+            return None;
+        }
+        let kind = fault.kind;
+        fault.times = fault.times.saturating_sub(1);
+        if fault.times == 0 {
+            self.fault = None;
+        }
+        self.faults_struck += 1;
+        Some(kind)
+    }
+}

@@ -17,5 +17,6 @@ pub use hark_store_sqlite::{
 /// When another server has the folder, or it can not be used.
 pub fn open_stores(folder: &Path) -> Result<Stores, OpenError> {
     let SqliteStores { log, reader, directory } = SqliteStores::open(folder)?;
-    Ok(Stores { log: Box::new(log), reader, directory: Arc::clone(&directory) as _, cursors: directory })
+    let (cursors, sessions) = (Arc::clone(&directory) as _, Arc::clone(&directory) as _);
+    Ok(Stores { log: Box::new(log), reader, directory, cursors, sessions })
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hark_core::cursor_book::CursorBook;
+use hark_core::ports::SessionId;
 use hark_core::rate::{Bucket, Rate};
 use hark_core::room::Room;
 use hark_core::session::Settings as SessionSettings;
@@ -24,6 +25,8 @@ use crate::metrics::Metrics;
 use crate::password::PasswordPool;
 use crate::presence::Presences;
 use crate::room_entry::RoomEntry;
+use crate::seat::Owner;
+use crate::session_keeper::SessionKeeper;
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::tails::TailBudget;
@@ -47,6 +50,11 @@ pub(crate) struct Hub {
     pub(crate) logins: LoginThrottle,
     pub(crate) presences: Presences,
     pub(crate) cursors: Mutex<CursorBook>,
+    pub(crate) sessions: SessionKeeper,
+    /// How long a session is kept without a connection.
+    pub(crate) session_lifetime: Duration,
+    /// The sessions that have a connection here.
+    pub(crate) owners: Mutex<HashMap<SessionId, Owner>>,
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
     /// What connections have begun and somebody has to see the end of.
@@ -97,6 +105,7 @@ pub(crate) struct HubParts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) passwords: PasswordPool,
     pub(crate) settings: Settings,
+    pub(crate) session_lifetime: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
@@ -104,11 +113,11 @@ pub(crate) struct HubParts {
 impl Hub {
     pub(crate) fn new(parts: HubParts) -> Hub {
         let limits = &parts.session.limits;
+        let clock = SharedClock(parts.clock);
         Hub {
             logins: LoginThrottle::new(limits.login_failures_per_account, limits.login_failures_per_address),
             identities: Identities::new(&parts.settings.identity_key),
             session: parts.session,
-            storage: parts.storage,
             writer: Writer::new(),
             tails: parts.tails,
             metrics: parts.metrics,
@@ -116,8 +125,12 @@ impl Hub {
             settings: parts.settings,
             presences: Presences::default(),
             cursors: Mutex::default(),
-            clock: SharedClock(parts.clock),
+            sessions: SessionKeeper::new(parts.storage.clone(), clock.clone()),
+            session_lifetime: parts.session_lifetime,
+            owners: Mutex::default(),
+            clock,
             entropy: SharedEntropy(parts.entropy),
+            storage: parts.storage,
             tasks: TaskTracker::new(),
             started: tokio::time::Instant::now(),
             rooms: Mutex::default(),
@@ -188,31 +201,28 @@ impl Hub {
         self.logins.sweep(now_ns);
     }
 
-    /// Notes that an account is connected once more; refused when it has as many connections as it may.
+    /// Notes that an account is connected once more; refused when it has as many connections as it may, not
+    /// counting those that are about to end.
     pub(crate) fn connect(
         &self,
         account: AccountId,
         connection: ConnectionId,
         link: &Arc<Link>,
+        ending: usize,
     ) -> Result<(), Refusal> {
         let mut accounts = self.accounts.lock();
         let entry = accounts.entry(account).or_default();
         if entry.is_disabled {
             return Err(Refusal::AuthFailed);
         }
-        self.has_place_in(entry)?;
+        self.has_place_in(entry, ending)?;
         entry.links.insert(connection, Arc::clone(link));
         Ok(())
     }
 
-    /// Whether the account may have another connection now.
-    pub(crate) fn has_place(&self, account: AccountId) -> Result<(), Refusal> {
-        self.accounts.lock().get(&account).map_or(Ok(()), |entry| self.has_place_in(entry))
-    }
-
-    fn has_place_in(&self, entry: &AccountEntry) -> Result<(), Refusal> {
+    fn has_place_in(&self, entry: &AccountEntry, ending: usize) -> Result<(), Refusal> {
         let max = self.limits().connections_per_account_max;
-        match entry.links.len() < usize::try_from(max).unwrap_or(usize::MAX) {
+        match entry.links.len() - ending.min(entry.links.len()) < usize::try_from(max).unwrap_or(usize::MAX) {
             true => Ok(()),
             false => Err(Refusal::Limit { limit: LimitId::CONNECTIONS_PER_ACCOUNT, value: max.into() }),
         }

@@ -9,6 +9,8 @@ mod hub;
 mod room_entry;
 mod writer;
 mod scribe;
+mod seat;
+mod session_keeper;
 mod tails;
 mod identity;
 mod logins;

@@ -17,6 +17,7 @@ use hark_protocol::{
 use parking_lot::Mutex;
 
 use crate::room_entry::{FollowKey, RoomEntry};
+use crate::seat::Seat;
 use crate::writer::Job;
 
 /// Signals and presences that may wait; more are dropped, as their nature allows.
@@ -34,6 +35,8 @@ pub(crate) struct Inbox {
     /// What the server wants of it.
     pub(crate) orders: Vec<Order>,
     is_woken: bool,
+    /// The connection is gone.
+    is_closed: bool,
 }
 
 /// What came of a request or a read.
@@ -53,7 +56,7 @@ pub(crate) enum Answer {
     Subscribing(Correlation, Vec<Subscribing>),
     /// What came of a request that needed the stores.
     Called(Correlation, Result<Frame, Refusal>),
-    /// Whether the device that logged out has been forgotten.
+    /// Whether what the peer logged out of has been forgotten.
     Forgotten(Result<(), ()>),
     /// What a subscription needed from the store.
     Fetched(Fetch, Vec<Stored>),
@@ -75,6 +78,7 @@ pub(crate) enum Decision {
 pub(crate) struct LoggedIn {
     pub(crate) answer: Authenticated,
     pub(crate) presence: PresenceMode,
+    pub(crate) seat: Seat,
 }
 
 /// Who a connection speaks for.
@@ -111,6 +115,8 @@ pub(crate) enum Order {
     },
     /// The account was disabled: go at once.
     Disabled,
+    /// Another connection has taken the session up: go at once.
+    SessionReplaced,
     /// Another connection of the device follows the room durably now.
     Replaced(RoomId, FollowKey),
     /// The writer has room again.
@@ -125,9 +131,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// What comes for a connection that is gone is dropped, once the lock is free: it may hold on to things of
+    /// its own.
     fn put(&self, put: impl FnOnce(&mut Inbox)) {
         let wake = {
             let mut inbox = self.inbox.lock();
+            if inbox.is_closed {
+                return;
+            }
             put(&mut inbox);
             !std::mem::replace(&mut inbox.is_woken, true)
         };
@@ -163,6 +174,13 @@ impl Link {
     /// Takes everything that was left.
     pub(crate) fn take(&self) -> Inbox {
         std::mem::take(&mut *self.inbox.lock())
+    }
+
+    /// The connection is gone: what was left and what will be is for nobody.
+    pub(crate) fn close(&self) {
+        let closed = Inbox { is_closed: true, ..Inbox::default() };
+        let left = std::mem::replace(&mut *self.inbox.lock(), closed);
+        drop(left);
     }
 
     /// Ready when something was left since the last [`Link::take`].

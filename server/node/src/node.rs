@@ -34,8 +34,14 @@ use crate::tails::TailBudget;
 /// Memory for the newest events of all rooms together, unless the builder says otherwise.
 pub(crate) const TAIL_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 
+/// How long a session is kept while it has no connection, unless the builder says otherwise.
+pub(crate) const SESSION_LIFETIME_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// How often cursors are saved, and unused rooms let go.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often sessions that have lapsed are looked for.
+const LAPSE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long presence changes gather before they are told.
 const PRESENCE_INTERVAL: Duration = Duration::from_millis(200);
@@ -66,6 +72,7 @@ pub struct NodeBuilder {
     registration: bool,
     agent: String,
     tail_bytes_max: usize,
+    session_lifetime: Duration,
     tls: Option<Arc<ArcSwap<ServerConfig>>>,
     stores: Option<Stores>,
     metrics: Arc<Metrics>,
@@ -100,6 +107,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn tail_bytes_max(mut self, bytes: usize) -> NodeBuilder {
         self.tail_bytes_max = bytes;
+        self
+    }
+
+    /// How long a session is kept while it has no connection; 30 days by default.
+    #[must_use]
+    pub fn session_lifetime(mut self, lifetime: Duration) -> NodeBuilder {
+        self.session_lifetime = lifetime;
         self
     }
 
@@ -154,6 +168,7 @@ impl NodeBuilder {
         let stores = self.stores.ok_or(StartError::Missing("stores"))?;
         let local_addr = listener.local_addr()?;
         let settings = Settings::load_or_create(&*stores.directory, &*self.entropy)?;
+        stores.sessions.part_sessions(self.clock.now())?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let passwords = PasswordPool::new(cores, Arc::clone(&self.entropy), Arc::clone(&self.metrics))?
             .on(self.executor.clone());
@@ -169,12 +184,14 @@ impl NodeBuilder {
                 Arc::clone(&stores.reader),
                 stores.directory,
                 stores.cursors,
+                stores.sessions,
                 self.executor.clone(),
             ),
             tails: Arc::clone(&tails),
             metrics: Arc::clone(&self.metrics),
             passwords,
             settings,
+            session_lifetime: self.session_lifetime,
             clock: Arc::clone(&self.clock),
             entropy: self.entropy,
         };
@@ -236,10 +253,11 @@ impl WriterTask {
     }
 }
 
-/// Saves cursors, lets go of what nobody uses.
+/// Saves cursors and which connections are gone, lets go of what nobody uses.
 async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) {
     let mut interval = tokio::time::interval(HOUSEKEEPING_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut forget_at = tokio::time::Instant::now();
     loop {
         // Biased: with the end first, neither can keep the other waiting, and a run of a simulation is one trace.
         tokio::select! {
@@ -248,6 +266,11 @@ async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) {
             _ = interval.tick() => {}
         }
         hub.flush_cursors().await;
+        hub.sessions.flush().await;
+        let now = tokio::time::Instant::now();
+        if now >= forget_at && !hub.sessions.forget_lapsed().await {
+            forget_at = now + LAPSE_INTERVAL;
+        }
         hub.sweep();
         hub.metrics.store_condition(&hub.storage.condition());
     }
@@ -296,6 +319,7 @@ impl Node {
             registration: true,
             agent: concat!("harkd/", env!("CARGO_PKG_VERSION")).into(),
             tail_bytes_max: TAIL_BYTES_DEFAULT,
+            session_lifetime: SESSION_LIFETIME_DEFAULT,
             tls: None,
             stores: None,
             metrics: Arc::new(Metrics::new()),
@@ -351,6 +375,7 @@ impl Node {
             let _ = task.await; // a panic in there has been reported by the runtime
         }
         self.hub.flush_cursors().await;
+        self.hub.sessions.flush().await;
         self.hub.writer.close();
         if let Some(writer) = self.writer.take()
             && !writer.join().await

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use hark_core::Refusal;
-use hark_core::ports::{Condition, CursorStore, Directory, DirectoryError, LogReader, LogStore, StoreError};
+use hark_core::ports::{
+    Condition, CursorStore, Directory, DirectoryError, LogReader, LogStore, Sessions, StoreError,
+};
 use tokio::sync::Semaphore;
 
 use crate::executor::{Call, Executor};
@@ -18,6 +20,8 @@ pub struct Stores {
     pub directory: Arc<dyn Directory>,
     /// Cursors of durable subscriptions.
     pub cursors: Arc<dyn CursorStore>,
+    /// Sessions of devices.
+    pub sessions: Arc<dyn Sessions>,
 }
 
 impl std::fmt::Debug for Stores {
@@ -38,6 +42,7 @@ pub(crate) struct Storage {
     reader: Arc<dyn LogReader>,
     directory: Arc<dyn Directory>,
     cursors: Arc<dyn CursorStore>,
+    sessions: Arc<dyn Sessions>,
     calls: Arc<Semaphore>,
     changes: Arc<Semaphore>,
     executor: Executor,
@@ -48,12 +53,14 @@ impl Storage {
         reader: Arc<dyn LogReader>,
         directory: Arc<dyn Directory>,
         cursors: Arc<dyn CursorStore>,
+        sessions: Arc<dyn Sessions>,
         executor: Executor,
     ) -> Storage {
         Storage {
             reader,
             directory,
             cursors,
+            sessions,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
             changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             executor,
@@ -102,6 +109,15 @@ impl Storage {
     ) -> Result<T, Refusal> {
         let cursors = Arc::clone(&self.cursors);
         self.call(move || call(&*cursors).map_err(|error| refusal(&error))).await
+    }
+
+    /// Reads or changes sessions.
+    pub(crate) async fn sessions<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Sessions) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let sessions = Arc::clone(&self.sessions);
+        self.call(move || call(&*sessions).map_err(|error| refusal(&error))).await
     }
 
     async fn call<T: Send + 'static>(

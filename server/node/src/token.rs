@@ -14,6 +14,8 @@ pub enum TokenKind {
     Device,
     /// Lets its holder register accounts.
     Registration,
+    /// Takes one session up again.
+    Session,
 }
 
 impl TokenKind {
@@ -22,6 +24,7 @@ impl TokenKind {
         match self {
             TokenKind::Device => "hdt_",
             TokenKind::Registration => "hrt_",
+            TokenKind::Session => "hst_",
         }
     }
 }

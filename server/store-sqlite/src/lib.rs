@@ -38,6 +38,7 @@ mod places;
 mod reader;
 mod restore;
 mod rows;
+mod sessions;
 mod tail;
 mod verify;
 mod wal;

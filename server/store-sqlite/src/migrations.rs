@@ -22,7 +22,8 @@ pub(crate) const LOG: Schema = Schema(&[
 /// The schema of `index.db`.
 pub(crate) const INDEX: Schema = Schema(&[include_str!("schema/index_1.sql")]);
 /// The schema of `directory.db`.
-pub(crate) const DIRECTORY: Schema = Schema(&[include_str!("schema/directory_1.sql")]);
+pub(crate) const DIRECTORY: Schema =
+    Schema(&[include_str!("schema/directory_1.sql"), include_str!("schema/directory_2.sql")]);
 
 impl Schema {
     /// The newest schema's number.

@@ -7,8 +7,9 @@ use hark_protocol::limits::DISPLAY_NAME_BYTES_MAX;
 use hark_protocol::{AccountId, AccountName, DeviceId, Line, RoomId, UnixMillis};
 
 use super::lock;
+use super::sessions::Row as SessionRow;
 use crate::ports::{
-    AccountRow, Cursor, DeviceRow, Directory, DirectoryError, NewAccount, NewDevice, PasswordHash,
+    AccountRow, Cursor, DeviceRow, Directory, DirectoryError, NewAccount, NewDevice, PasswordHash, SessionId,
     StoreError, TokenHash,
 };
 
@@ -20,15 +21,30 @@ pub struct MemoryDirectory {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    accounts: BTreeMap<AccountId, AccountRow>,
+    pub(super) accounts: BTreeMap<AccountId, AccountRow>,
     pub(super) devices: BTreeMap<DeviceId, (DeviceRow, TokenHash)>,
     pub(super) cursors: HashMap<(DeviceId, RoomId), Cursor>,
+    pub(super) sessions: BTreeMap<SessionId, SessionRow>,
+    pub(super) last_session: u64,
     settings: HashMap<String, Vec<u8>>,
+    fault: Option<StoreError>,
     last_account: u64,
     last_device: u64,
 }
 
+impl MemoryDirectory {
+    /// The next change of a session, and the next device that is to be forgotten, fails with `error`, once.
+    pub fn fail_next_change(&self, error: StoreError) {
+        lock(&self.state).fault = Some(error);
+    }
+}
+
 impl State {
+    /// Fails if a test wants it.
+    pub(super) fn check(&mut self) -> Result<(), StoreError> {
+        self.fault.take().map_or(Ok(()), Err)
+    }
+
     fn account_mut(&mut self, account: AccountId) -> Result<&mut AccountRow, DirectoryError> {
         self.accounts.get_mut(&account).ok_or(DirectoryError::NoAccount)
     }
@@ -36,6 +52,7 @@ impl State {
     fn forget(&mut self, device: DeviceId) {
         self.devices.remove(&device);
         self.cursors.retain(|(owner, _), _| *owner != device);
+        self.sessions.retain(|_, session| session.device != device);
     }
 
     /// An account's devices, the one unused the longest first.
@@ -136,7 +153,9 @@ impl Directory for MemoryDirectory {
     }
 
     fn forget_device(&self, device: DeviceId) -> Result<(), StoreError> {
-        lock(&self.state).forget(device);
+        let mut state = lock(&self.state);
+        state.check()?;
+        state.forget(device);
         Ok(())
     }
 

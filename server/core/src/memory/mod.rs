@@ -5,6 +5,7 @@ mod directory;
 mod log;
 mod reader;
 mod room;
+mod sessions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -71,5 +72,10 @@ mod tests {
     #[test]
     fn memory_directory_keeps_the_cursor_contract() {
         testkit::cursors::suite(|| (MemoryStores::new().directory, ()));
+    }
+
+    #[test]
+    fn memory_directory_keeps_the_session_contract() {
+        testkit::sessions::suite(|| (MemoryStores::new().directory, ()));
     }
 }

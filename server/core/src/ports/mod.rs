@@ -5,6 +5,7 @@ mod cursors;
 mod directory;
 mod draft;
 mod log;
+mod sessions;
 
 use thiserror::Error;
 
@@ -19,6 +20,7 @@ pub use log::{
     Budget, Condition, EpochChange, LogReader, LogStore, MemberRow, RoomListing, RoomQuery, RoomRecord,
     RoomRow, Span, Stored,
 };
+pub use sessions::{FoundSession, Hold, SessionChange, SessionId, SessionOutcome, Sessions};
 
 /// A store could not do what it was asked. Nothing has changed, in memory either.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -9,3 +9,4 @@ pub mod drafts;
 pub mod log;
 mod log_reads;
 mod log_rooms;
+pub mod sessions;

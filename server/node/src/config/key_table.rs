@@ -101,6 +101,14 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(config.registration.to_string()),
     },
     Key {
+        path: "session.lifetime_s",
+        sentence: "Seconds for which a session is kept while it has no connection, so that its client need not \
+             log in anew.",
+        stage: Stage::First,
+        set: |draft, value| value.number(LIFETIME_S).map(|s| draft.config.session_lifetime_s = s),
+        show: |config| Some(config.session_lifetime_s.to_string()),
+    },
+    Key {
         path: "log.level",
         sentence: "What is logged: off, error, warn, info, debug or trace, also by part, like \
              \"info,hark_server=debug\".",
@@ -237,5 +245,7 @@ const LOG_FORMATS: &[(&str, LogFormat)] =
 const MANY: u64 = 10_000_000;
 /// Below 100 ms nobody far away gets through; above ten minutes a deadline is none.
 const TIMEOUT: std::ops::RangeInclusive<u64> = 100..=600_000;
+/// From a minute, in which a client comes back, to ten years.
+const LIFETIME_S: std::ops::RangeInclusive<u64> = 60..=315_360_000;
 /// From one megabyte, in which a page of the largest messages fits, to what no machine has.
 const TAIL_BYTES: std::ops::RangeInclusive<u64> = 1_048_576..=1_099_511_627_776;

@@ -40,6 +40,8 @@ pub struct Config {
     pub tail_bytes_max: usize,
     /// How long a shutdown may take.
     pub shutdown_grace_ms: u32,
+    /// How long a session is kept without a connection.
+    pub session_lifetime_s: u32,
     /// A certificate from elsewhere.
     pub tls: Option<TlsFiles>,
     /// Whether people may make accounts with the registration token.
@@ -107,6 +109,7 @@ impl Default for Config {
             names: Vec::new(),
             tail_bytes_max: TAIL_BYTES_DEFAULT,
             shutdown_grace_ms: 10_000,
+            session_lifetime_s: 30 * 24 * 60 * 60,
             tls: None,
             registration: true,
             profile: Profile::Open,

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
 use crate::link::{Answer, Decision, Identity, LoggedIn, Prepared};
-use crate::metrics::{PublishOutcome, RefusedBecause};
+use crate::metrics::PublishOutcome;
 use crate::writer::{Goal, Job};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -18,6 +18,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match answer {
             Answer::Reply(correlation, frame) => self.session.answer(correlation, &frame, self.io.out()),
             Answer::Refused(correlation, refusal) => {
+                self.doomed = None; // it was a login's that did not come about
                 self.entering.take_if(|entering| *entering == correlation);
                 self.refuse_request(correlation, &refusal)?;
             }
@@ -79,10 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             device: who.answer.device,
             presence: who.presence,
         };
-        if let Err(refusal) = self.hub.connect(identity.account, self.id, &self.link) {
-            self.hub.metrics.connection_refused(RefusedBecause::ConnectionsPerAccount);
-            return self.refuse_request(correlation, &refusal);
-        }
+        self.seat = Some(who.seat);
         self.session.authenticated(correlation, &who.answer, self.io.out());
         self.admission.logged_in();
         let window = self.session.greeting().map_or(0, |greeting| greeting.window);
@@ -93,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         tracing::info!(connection = self.id.0, account = %identity.name, device = identity.device.0, "logged in");
         self.identity = Some(identity);
-        Ok(())
+        self.doomed.take().map_or(Ok(()), Err)
     }
 
     fn submit_prepared(&mut self, correlation: Correlation, prepared: Prepared) {

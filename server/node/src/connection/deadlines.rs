@@ -15,9 +15,6 @@ const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a connection that is told to go may take to finish what it has begun.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
-/// How long the last frames may take to be written.
-const CLOSE_MAX: Duration = Duration::from_secs(2);
-
 /// However slow the path is, a peer that is silent for longer is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
@@ -151,9 +148,9 @@ impl Deadlines {
         self.drain.get_or_insert(now + DRAIN_MAX);
     }
 
-    /// The last frames have been written, and only their delivery is waited for.
-    pub(super) fn close(&mut self, now: Instant) {
-        self.close.get_or_insert(now + CLOSE_MAX);
+    /// The last frames have been written, and only their delivery is waited for, until then.
+    pub(super) fn close(&mut self, until: Instant) {
+        self.close.get_or_insert(until);
     }
 
     /// The earliest moment at which something may be due.

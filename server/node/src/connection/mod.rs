@@ -38,13 +38,18 @@ use crate::admission::Admission;
 use crate::hub::{ConnectionId, Hub};
 use crate::link::{Identity, Inbox, Link, Order};
 use crate::room_entry::Follow;
+use crate::seat::Seat;
 use crate::writer::Job;
 
 /// Bytes gathered for one write. Past it nothing more is written or read until the peer has taken some.
 const OUT_BYTES_MAX: usize = 64 * 1024;
 
-/// How long the end of a transport may take.
-const FINISH_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the last frames may take to be written, and then the end of the transport.
+const END_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(1));
+
+/// The same for a connection whose session another one has taken up: whatever the peer does, it is gone within a
+/// second.
+const REPLACED_PATIENCE: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(200));
 
 /// One connection.
 #[derive(Debug)]
@@ -59,6 +64,10 @@ pub(crate) struct Connection<S> {
     admission: Admission,
     /// Who the peer is, once it has said so.
     identity: Option<Identity>,
+    /// Its place among its account's connections.
+    seat: Option<Seat>,
+    /// Why it will end as soon as its login is answered.
+    doomed: Option<CloseReason>,
     delivery: Option<Delivery<Follow>>,
     /// A request is being looked up whose place among the others matters: what comes behind it waits unread.
     is_preparing: bool,
@@ -73,6 +82,7 @@ pub(crate) struct Connection<S> {
     /// Lagging subscriptions, as far as the metrics know.
     lag_told: usize,
     ending: Ending,
+    finish_patience: Duration,
 }
 
 /// Whether the connection is on its way out.
@@ -108,6 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             deadlines: Deadlines::new(accepted.at, Instant::now()),
             admission: accepted.admission,
             identity: None,
+            seat: None,
+            doomed: None,
             delivery: None,
             is_preparing: false,
             calls: Calls::default(),
@@ -116,6 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             paused: None,
             lag_told: 0,
             ending: Ending::No,
+            finish_patience: END_PATIENCE.1,
         }
     }
 
@@ -126,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.close(Some(&reason));
             }
         }
-        self.io.finish(FINISH_PATIENCE).await;
+        self.io.finish(self.finish_patience).await;
     }
 
     /// Tells the peer why it is not served, and ends.
@@ -137,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
         }
-        self.io.finish(FINISH_PATIENCE).await;
+        self.io.finish(self.finish_patience).await;
     }
 
     /// Does everything that can be done now, and waits. `None` when there is nothing left to wait for.
@@ -225,8 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             | Frame::RoomTopic(_)
             | Frame::RoomRoleSet(_) => self.change(correlation, frame),
             Frame::Auth(auth) => self.log_in(correlation, auth),
-            // No session is kept by this server: none can be taken up again.
-            Frame::Resume(_) => return self.refuse_request(correlation, &Refusal::SessionExpired),
+            Frame::Resume(resume) => self.resume(correlation, resume),
             Frame::Register(register) => self.register(correlation, register),
             Frame::PresenceSet(set) => return self.set_presence(correlation, set),
             Frame::History(_)
@@ -257,8 +269,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn on_leave(&mut self, disposition: Disposition) {
-        if disposition == Disposition::FORGET_DEVICE {
-            self.forget_device();
+        match disposition {
+            Disposition::FORGET_DEVICE => self.forget_device(),
+            Disposition::END => self.end_session(),
+            _ => {}
         }
         self.ending = Ending::Draining;
         self.deadlines.drain(Instant::now());
@@ -266,7 +280,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn on_order(&mut self, order: Order) -> Result<(), CloseReason> {
         match order {
-            Order::Disabled => return Err(CloseReason::AccountDisabled),
+            Order::Disabled => return self.leave_because(CloseReason::AccountDisabled),
+            Order::SessionReplaced => return self.leave_because(CloseReason::SessionReplaced),
             Order::Replaced(room, key) => self.replaced(room, key),
             Order::WriterHasRoom => {
                 if let Some(job) = self.held.take() {
@@ -289,6 +304,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Order::Drain { .. } => {}
         }
+        Ok(())
+    }
+
+    /// Ends at once; a login that has succeeded and has not been answered is answered first.
+    fn leave_because(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
+        if self.session.is_active() {
+            return Err(reason);
+        }
+        self.doomed = Some(reason);
         Ok(())
     }
 
@@ -372,13 +396,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.session.close(reason, self.io.out());
         self.ending = Ending::Closed;
-        self.deadlines.close(Instant::now());
+        // Whoever has taken the session up must not wait for a peer that takes nothing any more.
+        let is_replaced = matches!(reason, Some(CloseReason::SessionReplaced));
+        let (write, finish) = if is_replaced { REPLACED_PATIENCE } else { END_PATIENCE };
+        self.finish_patience = finish;
+        self.deadlines.close(Instant::now() + write);
+        self.let_go();
     }
 
     /// The transport is gone: there is nobody to say anything to.
     fn abandon(&mut self) {
         self.io.abandon();
         self.ending = Ending::Closed;
+        self.let_go();
     }
 
     fn is_settled(&self) -> bool {
@@ -425,15 +455,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+impl<S> Connection<S> {
+    /// Gives up the place, the presence and the subscriptions: nothing more is said about them.
+    fn let_go(&mut self) {
+        self.seat = None;
+        let followed = self.delivery.take().map_or(0, |delivery| delivery.len());
+        (0..followed).for_each(|_| self.hub.metrics.subscription_ended());
+        self.hub.metrics.lag_changed(std::mem::take(&mut self.lag_told), 0);
+    }
+}
+
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
-        for _ in 0..self.delivery.as_ref().map_or(0, Delivery::len) {
-            self.hub.metrics.subscription_ended();
-        }
-        self.hub.metrics.lag_changed(self.lag_told, 0);
-        if let Some(identity) = &self.identity {
-            self.hub.disconnect(identity.account, self.id);
-        }
+        self.link.close();
+        self.let_go();
     }
 }
 

@@ -69,6 +69,20 @@ label! {
 }
 
 label! {
+    /// What became of an attempt to take a session up again.
+    pub enum ResumeOutcome {
+        /// It succeeded.
+        Done = "done",
+        /// The token takes no session up.
+        Expired = "expired",
+        /// There were too many failures before it.
+        Rate = "rate",
+        /// It was refused for another reason.
+        Failed = "failed",
+    }
+}
+
+label! {
     /// What became of an attempt to log in.
     pub enum LoginOutcome {
         /// It succeeded.

@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-pub use label::{Label, LoginOutcome, PublishOutcome, RefusedBecause};
+pub use label::{Label, LoginOutcome, PublishOutcome, RefusedBecause, ResumeOutcome};
 use series::{ByCode, ByLabel, Labels, counter, gauge, gauges, histogram};
 
 /// Everything that is counted. One for a node; cheap to tell, safe from every thread.
@@ -42,6 +42,9 @@ pub struct Metrics {
     epoch_changes: Counter,
     errors_sent: ByCode,
     logins: ByLabel<LoginOutcome>,
+    resumes: ByLabel<ResumeOutcome>,
+    sessions_connected: Gauge,
+    sessions_replaced: Counter,
     registrations: Counter,
     password_hash_seconds: Histogram,
     certificate_expires: Gauge,
@@ -100,6 +103,13 @@ impl Metrics {
             ),
             errors_sent: ByCode::new(r, "errors_sent", "ERRORs sent", "code", error_codes),
             logins: ByLabel::new(r, "logins", "What became of attempts to log in", "outcome"),
+            resumes: ByLabel::new(r, "resumes", "What became of attempts to take a session up", "outcome"),
+            sessions_connected: gauge(r, "sessions_connected", "Sessions that have a connection"),
+            sessions_replaced: counter(
+                r,
+                "sessions_replaced",
+                "Connections that ended because another took their session up",
+            ),
             registrations: counter(r, "registrations", "Accounts made by REGISTER"),
             password_hash_seconds: histogram(
                 r,
@@ -233,6 +243,21 @@ impl Metrics {
     /// An AUTH was answered.
     pub fn login_answered(&self, outcome: LoginOutcome) {
         self.logins.of(outcome).inc();
+    }
+
+    /// A RESUME was answered.
+    pub fn resume_answered(&self, outcome: ResumeOutcome) {
+        self.resumes.of(outcome).inc();
+    }
+
+    /// So many sessions have a connection now.
+    pub fn sessions_connected(&self, sessions: usize) {
+        self.sessions_connected.set(i64::try_from(sessions).unwrap_or(i64::MAX));
+    }
+
+    /// A connection's session was taken up by another one.
+    pub fn session_replaced(&self) {
+        self.sessions_replaced.inc();
     }
 
     /// An account registered itself.

@@ -7,6 +7,7 @@ mod tls;
 mod hello;
 mod framing;
 mod login;
+mod sessions;
 mod accounts;
 mod rooms;
 mod publishing;

@@ -43,3 +43,11 @@ fn sqlite_directory_keeps_the_cursor_contract() {
         (stores.directory, folder)
     });
 }
+
+#[test]
+fn sqlite_directory_keeps_the_session_contract() {
+    testkit::sessions::suite(|| {
+        let (stores, folder) = stores();
+        (stores.directory, folder)
+    });
+}

@@ -105,6 +105,7 @@ impl Rig {
                 reader: stores.reader.clone(),
                 directory: stores.directory.clone(),
                 cursors: stores.directory.clone(),
+                sessions: stores.directory.clone(),
             })
             .start(TcpListener::bind("127.0.0.1:0").await.unwrap())
             .await

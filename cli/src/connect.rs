@@ -56,7 +56,12 @@ impl Context {
     pub(crate) async fn connect(self, purpose: Purpose) -> Done<Client> {
         let context = self.settle_trust().await?;
         let credentials = context.credentials()?;
-        let builder = context.builder()?.credentials(credentials).visible(purpose == Purpose::Person);
+        let mut builder = context.builder()?.credentials(credentials).visible(purpose == Purpose::Person);
+        if purpose == Purpose::Task
+            && let Some(patience) = send_patience(context.patience_s)
+        {
+            builder = builder.send_within(patience);
+        }
         // A short cap: what waits here is a person or a script, and the server's own word on when to come back
         // is kept in any case.
         let reconnect = Reconnect { cap: Duration::from_secs(10), ..Reconnect::default() };
@@ -108,6 +113,11 @@ async fn ask_for_trust(server: &Address) -> Done<TrustChoice> {
 
 /// How long a command that changes something waits for a lost connection, unless it is told otherwise.
 pub(crate) const PATIENCE_S: u64 = 60;
+
+/// How long a command waits for the word on a message, refusals that may pass included; `None` = for ever.
+fn send_patience(patience_s: Option<u64>) -> Option<Duration> {
+    Some(patience_s.unwrap_or(PATIENCE_S)).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
 
 /// Waits for `work`, but not for ever for a lost connection: after `patience_s` seconds without one the client is
 /// closed, and whatever the work still waits for fails with what is known about it. 0 = for ever.

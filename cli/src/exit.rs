@@ -216,7 +216,10 @@ impl From<SendError> for Failure {
             SendErrorKind::Offline | SendErrorKind::Closed => {
                 Failure::new(Outcome::NotReached, NOTHING_WAS_SENT)
             }
-            SendErrorKind::QueueFull => Failure::new(Outcome::NotReached, words),
+            SendErrorKind::QueueFull
+            | SendErrorKind::Expired
+            | SendErrorKind::Abandoned
+            | SendErrorKind::Outbox => Failure::new(Outcome::NotReached, words),
             SendErrorKind::Rejected(refusal) if refusal.code == ErrorCode::NOT_MEMBER => Failure::new(
                 Outcome::Refused,
                 "the server refused: only members may send to this room; enter it with `hark join`",
@@ -319,6 +322,9 @@ mod tests {
         for (kind, expected) in [
             (Kind::Offline, 3),
             (Kind::QueueFull, 3),
+            (Kind::Expired, 3),
+            (Kind::Outbox, 3),
+            (Kind::Kept, 4),
             (Kind::Closed, 3),
             (Kind::Rejected(refusal(ErrorCode::NOT_MEMBER)), 1),
             (Kind::Rejected(refusal(ErrorCode::RATE)), 1),

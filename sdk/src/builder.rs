@@ -1,21 +1,26 @@
 //! Describing a client: where the server is, how it is recognised, who logs in and how the client behaves.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hark_protocol::limits::AGENT_BYTES_MAX;
 use hark_protocol::{Line, PresenceMode};
 use rustls::pki_types::ServerName;
+use tokio::task::spawn_blocking;
 
 use crate::address::Address;
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
 use crate::credentials::Credentials;
 use crate::dial::Dialer;
-use crate::driver;
+use crate::driver::{self, Keeping};
 use crate::entropy::{Entropy, Ids, OsEntropy};
 use crate::error::{ConnectError, ConnectErrorKind, Error, RegisterError};
+use crate::handle::OutboxBounds;
 use crate::options::{Offline, Reconnect};
+use crate::outbox::disk::Disk;
+use crate::outbox::{OUTBOX_BYTES_DEFAULT, OutboxOptions, Writing};
 use crate::probe::Probe;
 use crate::session::Config;
 use crate::tls::{self, Trust};
@@ -40,6 +45,9 @@ struct Settings {
     connect_timeout: Duration,
     window: u32,
     agent: String,
+    outbox: Option<OutboxOptions>,
+    send_within: Option<Duration>,
+    queue_bytes: usize,
     entropy: Arc<dyn Entropy>,
     clock: Arc<dyn Clock>,
 }
@@ -57,6 +65,9 @@ impl ClientBuilder {
             connect_timeout: CONNECT_TIMEOUT,
             window: WINDOW,
             agent: concat!("hark-sdk/", env!("CARGO_PKG_VERSION")).to_owned(),
+            outbox: None,
+            send_within: None,
+            queue_bytes: OUTBOX_BYTES_DEFAULT,
             entropy: Arc::new(OsEntropy),
             clock: Arc::new(SystemClock),
         };
@@ -91,6 +102,41 @@ impl<C: Connector> ClientBuilder<C> {
     /// What happens to requests while there is no connection: up to 1024 publishes wait unless told otherwise.
     pub fn offline(self, offline: Offline) -> Self {
         self.set(|settings| Settings { offline, ..settings })
+    }
+
+    /// Bytes of bodies of unanswered publishes that are kept in memory, 64 MiB unless told otherwise; a single one may
+    /// be more. An outbox on a disk has [a bound of its own](OutboxOptions::bytes_max).
+    pub fn queue_bytes(self, bytes_max: usize) -> Self {
+        self.set(|settings| Settings { queue_bytes: bytes_max, ..settings })
+    }
+
+    /// Keeps publishes that have no verdict in the folder `dir`: they outlive the application, and are sent again, with
+    /// the same client ids, before anything new when it connects the next time. A publish counts as taken only when
+    /// it is on the disk; see [`Publishing::queued`](crate::Publishing::queued). Bounds are those of
+    /// [`OutboxOptions::new`], in place of [`Offline::Queue`]'s.
+    ///
+    /// The server is known by the address that the builder was given, and the account by its name.
+    pub fn outbox_dir(self, dir: impl Into<PathBuf>) -> Self {
+        self.outbox(OutboxOptions::new(dir))
+    }
+
+    /// As [`ClientBuilder::outbox_dir`], with bounds and behaviour of one's own.
+    pub fn outbox(self, outbox: OutboxOptions) -> Self {
+        self.set(|settings| Settings { outbox: Some(outbox), ..settings })
+    }
+
+    /// How long the server's word on a publish is waited for, reconnects and refusals that may pass included; for
+    /// ever, that is as long as the client lives, unless told otherwise. Afterwards
+    ///
+    /// - what was never sent is dropped: [`SendErrorKind::Expired`](crate::SendErrorKind::Expired);
+    /// - what the server refused for now is dropped, and its word returned: `Rejected`;
+    /// - what was sent and not answered is not sent again: `Unknown`;
+    /// - but what is in an outbox on a disk stays there and is sent on: `Kept`. Only
+    ///   [`Outbox::abandon`](crate::Outbox::abandon) takes it out.
+    ///
+    /// What was published behind it goes on in its order.
+    pub fn send_within(self, within: Duration) -> Self {
+        self.set(|settings| Settings { send_within: Some(within), ..settings })
     }
 
     /// How a lost connection is made again.
@@ -148,7 +194,29 @@ impl<C: Connector> ClientBuilder<C> {
             connect_timeout: self.settings.connect_timeout,
             window: self.settings.window,
         };
-        driver::start(dialer, config, Ids::new(self.settings.entropy.clone(), &*self.settings.clock)).await
+        let ids = Ids::new(self.settings.entropy.clone(), &*self.settings.clock);
+        let keeping = self.keeping(config.credentials.name().as_str(), ids.random()).await?;
+        driver::start(dialer, config, ids, keeping).await
+    }
+
+    /// Opens the outbox, and says how much it holds.
+    async fn keeping(&self, account: &str, salt: u64) -> Result<Keeping, ConnectError> {
+        let send_within = self.settings.send_within;
+        let Some(options) = self.settings.outbox.clone() else {
+            let entries_max = self.settings.offline.queue_max();
+            let bounds = OutboxBounds { entries_max, bytes_max: self.settings.queue_bytes };
+            return Ok(Keeping { bounds, disk: None, send_within });
+        };
+        let bounds = OutboxBounds { entries_max: options.entries_max, bytes_max: options.bytes_max };
+        let address: Address = self.settings.address.parse().map_err(address_error)?;
+        let (server, account, writing) = (address.to_string(), account.to_owned(), options.writing);
+        let open = move || Disk::open(&options.dir, &server, &account, options.damaged, salt);
+        let disk = match writing {
+            Writing::Inline => open(),
+            Writing::Background => spawn_blocking(open).await.map_err(address_error)?,
+        };
+        let disk = disk.map_err(ConnectErrorKind::Outbox)?;
+        Ok(Keeping { bounds, disk: Some((disk, writing)), send_within })
     }
 
     /// Looks at a server without trusting it: its certificate, whether the builder's trust would accept that, and

@@ -21,6 +21,7 @@ use crate::credentials::Token;
 use crate::error::{Error, RequestError, RequestErrorKind, RoomError, RoomErrorKind};
 use crate::handle::Handle;
 use crate::new_room::NewRoom;
+use crate::outbox::Outbox;
 use crate::room::Room;
 use crate::status::{AccountInfo, ClientEvent, ClientState, ServerInfo};
 
@@ -205,6 +206,11 @@ impl Client {
         let display_name = Line::<DISPLAY_NAME_BYTES_MAX>::parse(display_name)
             .map_err(|error| Error::with(RequestErrorKind::Invalid, error))?;
         self.done(ProfileSet { display_name }).await
+    }
+
+    /// What was published and has no verdict yet.
+    pub fn outbox(&self) -> Outbox {
+        Outbox::new(self.clone())
     }
 
     /// What an admin may do. Others are answered FORBIDDEN, except for their own password.

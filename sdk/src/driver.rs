@@ -1,10 +1,11 @@
 //! The one task that owns a connection: it feeds the session what happens and does what the session says.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hark_protocol::{Disposition, Frame, RawFrame};
+use hark_protocol::{ClientId, Disposition, Frame, RawFrame, RoomId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -14,15 +15,20 @@ use tracing::debug;
 use crate::client::{CLOSE_PATIENCE, Client};
 use crate::dial::Dialer;
 use crate::entropy::Ids;
-use crate::error::{ConnectError, ConnectErrorKind, Error};
+use crate::error::{ConnectError, ConnectErrorKind, Error, SendErrorKind};
 use crate::feed::{Dropped, Feed};
-use crate::handle::{Handle, Order, Reply, Shared};
-use crate::session::{Command, Config, Effect, Failure, FeedId, Lost, Rest, Session, Token};
+use crate::handle::{Handle, Order, OutboxBounds, Permits, PublishOrder, Reply, Shared};
+use crate::outbox::disk::Disk;
+use crate::outbox::{Outcome, Pending, Settled, Writing};
+use crate::room::Sent;
+use crate::session::{Command, Config, Effect, Failure, FeedId, Keep, Lost, Rest, Session, Token};
 use crate::status::{ClientEvent, ClientState, Reason};
 use crate::transport::Connector;
 
+mod keeper;
 mod link;
 
+use keeper::{Keeper, Kept};
 use link::{Link, Step};
 
 /// Connects, logs in, and leaves behind a task that keeps the connection.
@@ -30,20 +36,23 @@ pub(crate) async fn start<C: Connector>(
     dialer: Dialer<C>,
     config: Config,
     ids: Ids,
+    keeping: Keeping,
 ) -> Result<Client, ConnectError> {
-    let (shared, orders, received) = Shared::new(config.offline.queue_max());
+    let (shared, orders, received) = Shared::new(keeping.bounds);
     let (first, connected) = oneshot::channel();
     let window = config.window;
     let started = Instant::now();
     let mut effects = Vec::new();
     let session = Session::new(config, ids.random(), Duration::ZERO, &mut effects);
-    let driver = Driver {
+    let keeper = keeping.disk.map(|(disk, writing)| Keeper::new(disk, writing));
+    let mut driver = Driver {
         session,
         effects,
         link: Link::Down,
         dialer: Arc::new(dialer),
         started,
         orders: received,
+        keeper,
         is_abandoned: false,
         shared: shared.clone(),
         next_token: 0,
@@ -54,13 +63,21 @@ pub(crate) async fn start<C: Connector>(
         closers: Vec::new(),
         partings: JoinSet::new(),
     };
+    driver.take_found();
     tokio::spawn(driver.run());
     // If this future is dropped, so is the only way to give orders, and the driver ends.
-    let handle = Handle::new(shared, orders, ids, window);
+    let handle = Handle::new(shared, orders, ids, window, keeping.send_within);
     match connected.await {
         Ok(result) => result.map(|()| Client { handle: Arc::new(handle) }),
         Err(_) => Err(ConnectErrorKind::Closed.into()),
     }
+}
+
+/// How publishes without a verdict are kept.
+pub(crate) struct Keeping {
+    pub(crate) bounds: OutboxBounds,
+    pub(crate) disk: Option<(Disk, Writing)>,
+    pub(crate) send_within: Option<Duration>,
 }
 
 struct Driver<C: Connector> {
@@ -70,6 +87,8 @@ struct Driver<C: Connector> {
     dialer: Arc<Dialer<C>>,
     started: Instant,
     orders: mpsc::Receiver<Order>,
+    /// The outbox, if it is on a disk.
+    keeper: Option<Keeper>,
     /// Whether every handle is gone.
     is_abandoned: bool,
     shared: Arc<Shared>,
@@ -86,10 +105,13 @@ struct Driver<C: Connector> {
     partings: JoinSet<()>,
 }
 
-/// A request without an answer. Its permit goes back when it is answered.
+/// A request without an answer. Its permits go back when it is answered.
 struct Waiting {
-    reply: Reply,
-    _permit: OwnedSemaphorePermit,
+    /// `None` when nobody waits any more, or never did.
+    reply: Option<Reply>,
+    /// The room and the identity of a publish.
+    publish: Option<(RoomId, ClientId)>,
+    _permits: (Option<OwnedSemaphorePermit>, Permits),
 }
 
 impl<C: Connector> Driver<C> {
@@ -113,6 +135,7 @@ impl<C: Connector> Driver<C> {
                 biased;
                 order = self.orders.recv(), if !self.is_abandoned => self.on_order(order),
                 () = self.shared.wake.wait() => self.on_wake(),
+                written = written(&mut self.keeper) => self.on_written(written),
                 Some(_) = self.partings.join_next() => {}
                 step = self.link.step() => {
                     self.on_step(step);
@@ -177,20 +200,115 @@ impl<C: Connector> Driver<C> {
         let now = self.started.elapsed();
         let Some(order) = order else {
             self.is_abandoned = true;
-            let close = Command::Close { disposition: Disposition::KEEP, patience: CLOSE_PATIENCE };
-            return self.session.on_command(close, now, &mut self.effects);
+            let (disposition, patience) = (Disposition::KEEP, CLOSE_PATIENCE);
+            self.pass_order(Order::Close { disposition, patience, reply: None }, now);
+            return self.keep_on();
         };
-        self.take_order(order, now);
+        self.pass_order(order, now);
         for _ in 1..ORDERS_AT_ONCE {
-            let Ok(order) = self.orders.try_recv() else { return };
-            self.take_order(order, now);
+            let Ok(order) = self.orders.try_recv() else { break };
+            self.pass_order(order, now);
         }
+        self.keep_on();
+    }
+
+    /// Lets an order take its turn: at once, or behind the publishes that are being written to the disk.
+    fn pass_order(&mut self, order: Order, now: Duration) {
+        match &mut self.keeper {
+            Some(keeper) => keeper.push(order),
+            None => self.take_order(order, now),
+        }
+    }
+
+    fn on_written(&mut self, written: io::Result<Vec<u64>>) {
+        let mut kept = Vec::new();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.finish(written, &mut kept);
+        }
+        self.take_kept(kept);
+        self.keep_on();
+    }
+
+    /// Lets the outbox write what there is to be written, and takes what it has for the session.
+    fn keep_on(&mut self) {
+        let mut kept = Vec::new();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.next(&mut kept);
+        }
+        self.take_kept(kept);
+    }
+
+    fn take_kept(&mut self, kept: Vec<Kept>) {
+        let now = self.started.elapsed();
+        for kept in kept {
+            match kept {
+                Kept::Order(order) => self.take_order(order, now),
+                Kept::Stored(order, entry) => self.take_publish(order, Some(entry), now),
+                Kept::Failed(order, why) => {
+                    let _ = order.reply.send(Err(Failure::Outbox(why.into())));
+                }
+            }
+        }
+    }
+
+    /// What an earlier process has left goes first.
+    fn take_found(&mut self) {
+        let found = self.keeper.as_ref().map(Keeper::found).unwrap_or_default();
+        for (entry, publish) in found {
+            let waiting = Waiting {
+                reply: None,
+                publish: Some((publish.room, publish.client_id)),
+                _permits: (None, self.shared.place_of_found(publish.body.len())),
+            };
+            let token = self.wait_for(waiting);
+            if let Some(keeper) = &mut self.keeper {
+                keeper.note(token, entry);
+            }
+            self.session.on_found(token, publish);
+        }
+    }
+
+    fn take_publish(&mut self, order: PublishOrder, entry: Option<u64>, now: Duration) {
+        let PublishOrder { publish, within, reply, queued, permits } = order;
+        let token = self.wait_for(Waiting {
+            reply: Some(reply),
+            publish: Some((publish.room, publish.client_id)),
+            _permits: (None, permits),
+        });
+        let keep = if entry.is_some() { Keep::Disk } else { Keep::Memory };
+        if let (Some(keeper), Some(entry)) = (&mut self.keeper, entry) {
+            keeper.note(token, entry);
+        }
+        if self.session.takes_publishes() {
+            // Whoever does not want to know has dropped it.
+            let _ = queued.send(());
+        }
+        self.session.on_command(Command::Publish { token, publish, within, keep }, now, &mut self.effects);
+    }
+
+    fn tell_pending(&self, reply: oneshot::Sender<Vec<Pending>>) {
+        let pending = self.session.publishes().map(|(token, publish, may_be_stored)| {
+            let was_found = self.waiting.get(&token).is_some_and(|waiting| waiting.reply.is_none());
+            Pending {
+                room: publish.room,
+                client_id: publish.client_id,
+                kind: publish.kind,
+                body: publish.body.clone().into_bytes(),
+                may_be_stored: may_be_stored || was_found,
+            }
+        });
+        let _ = reply.send(pending.collect());
     }
 
     fn take_order(&mut self, order: Order, now: Duration) {
         let command = match order {
+            Order::Publish(order) => return self.take_publish(order, None, now),
+            Order::Pending { reply, .. } => return self.tell_pending(reply),
+            Order::Abandon { client_id, reply, permit } => {
+                Command::Abandon { token: self.wait_for_reply(reply, permit), client_id }
+            }
             Order::Request { frame, reply, permit } => {
-                Command::Request { token: self.wait_for(reply, permit), frame }
+                Command::Request { token: self.wait_for_reply(reply, permit), frame }
             }
             Order::Signal { room, kind, _permit } => Command::Signal { room, kind },
             Order::Follow { feed, room, start, reply, permit } => {
@@ -198,22 +316,27 @@ impl<C: Connector> Driver<C> {
                 if feed.progress().1 == Dropped::Yes {
                     return;
                 }
-                let (id, token) = (feed.id(), self.wait_for(reply, permit));
+                let (id, token) = (feed.id(), self.wait_for_reply(reply, permit));
                 self.feeds.insert(id, feed);
                 Command::Follow { token, feed: id, room, start }
             }
             Order::Close { disposition, patience, reply } => {
-                self.closers.push(reply);
+                self.closers.extend(reply);
                 Command::Close { disposition, patience }
             }
         };
         self.session.on_command(command, now, &mut self.effects);
     }
 
-    fn wait_for(&mut self, reply: Reply, permit: OwnedSemaphorePermit) -> Token {
+    fn wait_for_reply(&mut self, reply: Reply, permit: OwnedSemaphorePermit) -> Token {
+        let permits = (Some(permit), Permits::default());
+        self.wait_for(Waiting { reply: Some(reply), publish: None, _permits: permits })
+    }
+
+    fn wait_for(&mut self, waiting: Waiting) -> Token {
         self.next_token += 1;
         let token = Token(self.next_token);
-        self.waiting.insert(token, Waiting { reply, _permit: permit });
+        self.waiting.insert(token, waiting);
         token
     }
 
@@ -230,12 +353,19 @@ impl<C: Connector> Driver<C> {
     }
 
     fn perform(&mut self) {
+        while !self.effects.is_empty() {
+            self.perform_all();
+        }
+    }
+
+    fn perform_all(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             self.perform_one(effect);
         }
         // The emptied vector is kept for its memory.
         self.effects = effects;
+        self.keep_on();
     }
 
     fn perform_one(&mut self, effect: Effect) {
@@ -251,6 +381,11 @@ impl<C: Connector> Driver<C> {
                 }
             }
             Effect::Answer(token, answer) => self.answer(token, answer),
+            Effect::Late(token) => {
+                if let Some(reply) = self.waiting.get_mut(&token).and_then(|waiting| waiting.reply.take()) {
+                    let _ = reply.send(Err(Failure::Kept));
+                }
+            }
             Effect::Item(feed, item) => {
                 if let Some(feed) = self.feeds.get(&feed) {
                     feed.push(item);
@@ -271,9 +406,20 @@ impl<C: Connector> Driver<C> {
     }
 
     fn answer(&mut self, token: Token, answer: Result<Frame, Failure>) {
-        if let Some(waiting) = self.waiting.remove(&token) {
-            // Whoever dropped the future does not want to know.
-            let _ = waiting.reply.send(answer);
+        let is_kept = answer == Err(Failure::Kept);
+        if let Some(keeper) = &mut self.keeper {
+            if is_kept { keeper.leave(token) } else { keeper.settle(token) }
+        }
+        let Some(waiting) = self.waiting.remove(&token) else { return };
+        let unheard = match waiting.reply {
+            Some(reply) => reply.send(answer).err(),
+            None => Some(answer),
+        };
+        if let (Some(answer), Some((room, client_id))) = (unheard, waiting.publish)
+            && !is_kept
+        {
+            let outcome = publish_outcome(answer, client_id);
+            self.shared.outcomes.push(Settled { room, client_id, outcome });
         }
     }
 
@@ -318,13 +464,24 @@ impl<C: Connector> Driver<C> {
     /// Answers what came too late, and whoever waits for the end.
     async fn finish(mut self) {
         self.orders.close();
+        let mut late = match self.keeper.take() {
+            Some(keeper) => keeper.close().await,
+            None => Vec::new(),
+        };
         while let Ok(order) = self.orders.try_recv() {
+            late.push(order);
+        }
+        for order in late {
             match order {
-                Order::Request { reply, .. } | Order::Follow { reply, .. } => {
+                Order::Request { reply, .. }
+                | Order::Publish(PublishOrder { reply, .. })
+                | Order::Abandon { reply, .. }
+                | Order::Follow { reply, .. } => {
                     let _ = reply.send(Err(Failure::Closed));
                 }
-                Order::Close { reply, .. } => self.closers.push(reply),
-                Order::Signal { .. } => {}
+                Order::Close { reply, .. } => self.closers.extend(reply),
+                // Its sender is dropped, which says so.
+                Order::Signal { .. } | Order::Pending { .. } => {}
             }
         }
         while self.partings.join_next().await.is_some() {}
@@ -332,6 +489,22 @@ impl<C: Connector> Driver<C> {
             let _ = closer.send(());
         }
     }
+}
+
+/// Waits for a write to the outbox, for ever where there is none.
+async fn written(keeper: &mut Option<Keeper>) -> io::Result<Vec<u64>> {
+    match keeper {
+        Some(keeper) => keeper.written().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn publish_outcome(answer: Result<Frame, Failure>, client_id: ClientId) -> Outcome {
+    Outcome::from(match answer {
+        Ok(Frame::Published(published)) => Ok(Sent::new(&published, client_id)),
+        Ok(_) => Err(SendErrorKind::Unknown.into()),
+        Err(failure) => Err(failure.into()),
+    })
 }
 
 /// Why the first login failed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hark_protocol::{ErrorCode, LimitId};
 
+use crate::outbox::OutboxProblem;
 use crate::tls::TlsProblem;
 
 /// An operation failed: its kind, and what lies beneath it.
@@ -193,6 +194,8 @@ kind! {
         Closed => "the connection was closed", true;
         /// The peer broke the protocol.
         Protocol => "the server broke the protocol", true;
+        /// The outbox on the disk can not be used; nothing was sent.
+        Outbox(problem: OutboxProblem) => problem.to_string(), *problem == OutboxProblem::Locked;
     }
 }
 
@@ -274,18 +277,29 @@ kind! {
             => format!("{size} bytes are more than the server takes ({max}); nothing was sent"), false;
         /// Clients may not publish this kind; nothing was sent.
         NotPublishable => "clients may not publish events of this kind; nothing was sent", false;
-        /// The connection was given up for good before the answer. The event may be in the log: publishing it
-        /// again *with the same client id* is safe and finds out.
+        /// The connection, or the time for the answer, was given up before the answer. The event may be in the
+        /// log: publishing it again *with the same client id* is safe and finds out.
         Unknown => "the connection was lost before the answer: it may or may not have been stored", true;
+        /// The time for the answer passed before there was a connection on which to send it; nothing was sent.
+        Expired => "the time for it passed before it could be sent; nothing was sent", true;
+        /// The application gave it up in the [`Outbox`](crate::Outbox) before it was sent; nothing was sent.
+        Abandoned => "it was given up before it was sent; nothing was sent", false;
+        /// There is no verdict yet, and it is in the outbox on the disk: it will be sent again, by this client or
+        /// by the next one with that outbox, and [`Outbox::outcomes`](crate::Outbox::outcomes) tells what becomes of
+        /// it. Do not publish it again.
+        Kept => "there is no answer yet; it is kept in the outbox and will be sent again", false;
+        /// It could not be written to the outbox on the disk; nothing was sent.
+        Outbox => "it could not be kept in the outbox; nothing was sent", true;
         /// The client is closed; nothing was sent.
         Closed => "the client is closed; nothing was sent", false;
     }
 }
 
 impl SendErrorKind {
-    /// Whether it is certain that the event is not in the log. False only for [`SendErrorKind::Unknown`].
+    /// Whether it is certain that the event is not in the log, and that this client will not put it there. False
+    /// for [`SendErrorKind::Unknown`] and [`SendErrorKind::Kept`].
     pub fn is_definite(&self) -> bool {
-        !matches!(self, SendErrorKind::Unknown)
+        !matches!(self, SendErrorKind::Unknown | SendErrorKind::Kept)
     }
 }
 

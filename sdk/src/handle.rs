@@ -3,13 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hark_protocol::{Disposition, Frame, RoomId, SignalKind};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
+use hark_protocol::{ClientId, Disposition, Frame, Publish, RoomId, SignalKind};
+use tokio::sync::{
+    AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError, broadcast, mpsc, oneshot, watch,
+};
 
 use crate::credentials::Token;
 use crate::entropy::Ids;
 use crate::event::Start;
 use crate::feed::{Feed, Wake};
+use crate::outbox::{Pending, SharedOutcomes};
 use crate::session::{Failure, FeedId};
 use crate::status::{AccountInfo, ClientEvent, ClientState, ServerInfo};
 
@@ -22,19 +25,57 @@ const SIGNALS_MAX: usize = 64;
 /// Client events that a slow reader finds when it comes; older ones are dropped and counted.
 const CLIENT_EVENTS_MAX: usize = 256;
 
+/// More unanswered publishes than anybody should want to keep.
+const ENTRIES_MAX: usize = 1 << 20;
+
 /// The answer to an order.
 pub(crate) type Reply = oneshot::Sender<Result<Frame, Failure>>;
+
+/// Where the answer to an order comes.
+pub(crate) type Answer = oneshot::Receiver<Result<Frame, Failure>>;
 
 /// What a handle asks of the driver.
 pub(crate) enum Order {
     /// A request that is answered.
     Request { frame: Frame, reply: Reply, permit: OwnedSemaphorePermit },
+    /// A publish.
+    Publish(PublishOrder),
+    /// What has no verdict.
+    Pending { reply: oneshot::Sender<Vec<Pending>>, _permit: OwnedSemaphorePermit },
+    /// A publish that is not to be sent again.
+    Abandon { client_id: ClientId, reply: Reply, permit: OwnedSemaphorePermit },
     /// A signal, which is not.
     Signal { room: RoomId, kind: SignalKind, _permit: OwnedSemaphorePermit },
     /// A room to follow; the answer is SUBSCRIBED with its one verdict.
     Follow { feed: Arc<Feed>, room: RoomId, start: Start, reply: Reply, permit: OwnedSemaphorePermit },
-    /// The end. The answer comes when it is done.
-    Close { disposition: Disposition, patience: Duration, reply: oneshot::Sender<()> },
+    /// The end. The answer, where somebody waits for it, comes when it is done.
+    Close { disposition: Disposition, patience: Duration, reply: Option<oneshot::Sender<()>> },
+}
+
+/// A publish on its way to the session.
+pub(crate) struct PublishOrder {
+    pub(crate) publish: Publish,
+    /// How long its answer is waited for.
+    pub(crate) within: Option<Duration>,
+    pub(crate) reply: Reply,
+    /// Told when the client has it for good: on the disk, if it has one.
+    pub(crate) queued: oneshot::Sender<()>,
+    pub(crate) permits: Permits,
+}
+
+/// The place that a publish takes in the outbox; it goes back with the answer. What was found on a disk may be more
+/// than there are places.
+#[derive(Debug, Default)]
+pub(crate) struct Permits {
+    _entry: Option<OwnedSemaphorePermit>,
+    bytes: Option<OwnedSemaphorePermit>,
+}
+
+/// How much an outbox holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutboxBounds {
+    pub(crate) entries_max: usize,
+    pub(crate) bytes_max: usize,
 }
 
 /// The handles' side of a driver.
@@ -43,12 +84,17 @@ pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ids: Ids,
     pub(crate) window: u32,
+    send_within: Option<Duration>,
 }
 
 /// What the driver knows and every handle may read.
 pub(crate) struct Shared {
     /// Permits for publishes without an answer; the driver gives them back with the answers.
-    pub(crate) publishes: Arc<Semaphore>,
+    publishes: Arc<Semaphore>,
+    /// The same for the bytes of their bodies.
+    bytes: Arc<Semaphore>,
+    bytes_max: u32,
+    pub(crate) outcomes: SharedOutcomes,
     requests: Arc<Semaphore>,
     signals: Arc<Semaphore>,
     pub(crate) wake: Arc<Wake>,
@@ -69,10 +115,16 @@ struct Known {
 impl Shared {
     /// What a driver and its handles share, and the driver's end of the orders. The channel can not be full: an
     /// order needs a permit, and it has a place for every permit and for a few CLOSEs.
-    pub(crate) fn new(publishes_max: usize) -> (Arc<Shared>, mpsc::Sender<Order>, mpsc::Receiver<Order>) {
-        let (orders, received) = mpsc::channel(publishes_max + REQUESTS_MAX + SIGNALS_MAX + 16);
+    pub(crate) fn new(bounds: OutboxBounds) -> (Arc<Shared>, mpsc::Sender<Order>, mpsc::Receiver<Order>) {
+        let entries_max = bounds.entries_max.clamp(1, ENTRIES_MAX);
+        let (orders, received) = mpsc::channel(entries_max + REQUESTS_MAX + SIGNALS_MAX + 16);
+        // A semaphore hands out at most so many at once.
+        let bytes_max = u32::try_from(bounds.bytes_max.max(1)).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
         let shared = Shared {
-            publishes: Arc::new(Semaphore::new(publishes_max)),
+            publishes: Arc::new(Semaphore::new(entries_max)),
+            bytes: Arc::new(Semaphore::new(bytes_max as usize)),
+            bytes_max,
+            outcomes: SharedOutcomes::default(),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             signals: Arc::new(Semaphore::new(SIGNALS_MAX)),
             wake: Arc::default(),
@@ -92,17 +144,67 @@ impl Shared {
         known.token = token.or(known.token.take());
     }
 
+    /// A place in the outbox, waited for. Cancel-safe.
+    pub(crate) async fn place(&self) -> Result<Permits, AcquireError> {
+        let entry = Some(self.publishes.clone().acquire_owned().await?);
+        Ok(Permits { _entry: entry, bytes: None })
+    }
+
+    /// A place in the outbox, if there is one now.
+    pub(crate) fn try_place(&self) -> Result<Permits, TryAcquireError> {
+        let entry = Some(self.publishes.clone().try_acquire_owned()?);
+        Ok(Permits { _entry: entry, bytes: None })
+    }
+
+    /// Room for a body, waited for. Cancel-safe.
+    pub(crate) async fn room_for(&self, body: usize, permits: &mut Permits) -> Result<(), AcquireError> {
+        if permits.bytes.is_none() {
+            permits.bytes = Some(self.bytes.clone().acquire_many_owned(self.weight(body)).await?);
+        }
+        Ok(())
+    }
+
+    /// Room for a body, if there is some now.
+    pub(crate) fn try_room_for(&self, body: usize, permits: &mut Permits) -> Result<(), TryAcquireError> {
+        if permits.bytes.is_none() {
+            permits.bytes = Some(self.bytes.clone().try_acquire_many_owned(self.weight(body))?);
+        }
+        Ok(())
+    }
+
+    /// The places of something that is there already, whether there are any or not.
+    pub(crate) fn place_of_found(&self, body: usize) -> Permits {
+        let mut permits = self.try_place().unwrap_or_default();
+        // More than fits was kept when the bounds were wider.
+        let _ = self.try_room_for(body, &mut permits);
+        permits
+    }
+
+    /// A body weighs its bytes, and no more than everything: a single one always fits.
+    fn weight(&self, body: usize) -> u32 {
+        u32::try_from(body).unwrap_or(u32::MAX).min(self.bytes_max)
+    }
+
     /// Tells whoever waits for a permit that there will be none.
     pub(crate) fn close(&self) {
         self.publishes.close();
+        self.bytes.close();
+        self.outcomes.end();
         self.requests.close();
         self.signals.close();
     }
 }
 
 impl Handle {
-    pub(crate) fn new(shared: Arc<Shared>, orders: mpsc::Sender<Order>, ids: Ids, window: u32) -> Handle {
-        Handle { orders, shared, ids, window }
+    /// `send_within`: how long the answer to a publish is waited for, unless it says otherwise.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        orders: mpsc::Sender<Order>,
+        ids: Ids,
+        window: u32,
+        send_within: Option<Duration>,
+    ) -> Handle {
+        Handle { orders, shared, ids, window, send_within }
     }
 
     /// Asks, and waits for the answer.
@@ -117,12 +219,35 @@ impl Handle {
     /// Hands a publish to the driver, which it reaches in the order of these calls.
     pub(crate) fn publish(
         &self,
-        frame: Frame,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<oneshot::Receiver<Result<Frame, Failure>>, Failure> {
+        publish: Publish,
+        within: Option<Duration>,
+        permits: Permits,
+    ) -> Result<(Answer, oneshot::Receiver<()>), Failure> {
+        let ((reply, answer), (queued, is_queued)) = (oneshot::channel(), oneshot::channel());
+        let within = within.or(self.send_within);
+        self.order(Order::Publish(PublishOrder { publish, within, reply, queued, permits }))?;
+        Ok((answer, is_queued))
+    }
+
+    /// The publishes without a verdict.
+    pub(crate) async fn pending(&self) -> Result<Vec<Pending>, Failure> {
+        let permit = self.shared.requests.clone().acquire_owned().await.map_err(|_| Failure::Closed)?;
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Request { frame, reply, permit })?;
-        Ok(answer)
+        self.order(Order::Pending { reply, _permit: permit })?;
+        answer.await.map_err(|_| Failure::Closed)
+    }
+
+    /// Gives a publish up, and says whether there was one.
+    pub(crate) async fn abandon(&self, client_id: ClientId) -> Result<bool, Failure> {
+        let permit = self.shared.requests.clone().acquire_owned().await.map_err(|_| Failure::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        self.order(Order::Abandon { client_id, reply, permit })?;
+        match answer.await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(Failure::NotThere)) => Ok(false),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::Closed),
+        }
     }
 
     /// Sends a signal, or drops it when too many are on their way.
@@ -143,7 +268,7 @@ impl Handle {
     /// Ends the client and waits until it has ended.
     pub(crate) async fn close(&self, disposition: Disposition, patience: Duration) {
         let (reply, done) = oneshot::channel();
-        if self.orders.send(Order::Close { disposition, patience, reply }).await.is_ok() {
+        if self.orders.send(Order::Close { disposition, patience, reply: Some(reply) }).await.is_ok() {
             let _ = done.await;
         }
     }

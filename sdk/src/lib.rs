@@ -44,6 +44,7 @@ mod handle;
 mod history;
 mod new_room;
 mod options;
+mod outbox;
 mod probe;
 mod room;
 mod session;
@@ -69,6 +70,10 @@ pub use events::{Begun, Events};
 pub use history::{History, HistoryItem, HistoryStream};
 pub use new_room::NewRoom;
 pub use options::{OFFLINE_QUEUE_DEFAULT, Offline, Reconnect};
+pub use outbox::{
+    Damaged, OUTBOX_BYTES_DEFAULT, OUTBOX_ENTRIES_DEFAULT, Outbox, OutboxOptions, OutboxProblem, Outcome,
+    Pending, Settled, Writing,
+};
 pub use probe::Probe;
 pub use room::{Draft, Permit, Publishing, Room, Sent};
 pub use status::{AccountInfo, ClientEvent, ClientState, Reason, ServerInfo};

@@ -27,14 +27,11 @@ impl Default for Offline {
 impl Offline {
     pub(crate) fn queue_max(self) -> usize {
         match self {
-            Offline::Queue { max } => max.clamp(1, QUEUE_MAX),
+            Offline::Queue { max } => max,
             Offline::Refuse => OFFLINE_QUEUE_DEFAULT,
         }
     }
 }
-
-/// More unanswered publishes than anybody should want to keep in memory.
-const QUEUE_MAX: usize = 1 << 20;
 
 /// How a lost connection is made again: after a random part of a span that doubles from `first` to `cap` (full
 /// jitter), so that the clients of a server that comes back do not all come at once. A server's own word on when

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hark_protocol::limits::BODY_BYTES_MAX;
@@ -12,13 +13,15 @@ use hark_protocol::{
     RoomId, RoomInvite, RoomKick, RoomLeave, RoomMembers, RoomName, RoomRole, RoomRoleSet, RoomSummary,
     RoomTopic, Seq, SignalKind, UnixMillis,
 };
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{TryAcquireError, oneshot};
 
 use crate::client::{Client, parse_account};
 use crate::error::{Error, RoomError, RoomErrorKind, SendError, SendErrorKind, SubscribeError};
 use crate::event::Start;
 use crate::events::Events;
+use crate::handle::{Answer, Permits};
 use crate::history::History;
+use crate::outbox::Outcome;
 use crate::session::Failure;
 
 /// A room on the server. Clones are cheap. Having a handle says nothing about being a member.
@@ -43,6 +46,9 @@ pub struct Draft {
     /// Its identity; `None` = a new one is made. The same id published again, by whatever process, is the same
     /// event: the server answers with its first seq.
     pub client_id: Option<ClientId>,
+    /// How long the server's word is waited for; `None` = as the client's builder says. See
+    /// [`ClientBuilder::send_within`](crate::ClientBuilder::send_within).
+    pub within: Option<Duration>,
 }
 
 impl Draft {
@@ -53,13 +59,19 @@ impl Draft {
 
     /// An event of any kind that clients may publish.
     pub fn new(kind: Kind, body: impl Into<Bytes>) -> Draft {
-        Draft { kind, body: body.into(), client_id: None }
+        Draft { kind, body: body.into(), client_id: None, within: None }
     }
 
     /// With this identity.
     #[must_use]
     pub fn client_id(self, client_id: ClientId) -> Draft {
         Draft { client_id: Some(client_id), ..self }
+    }
+
+    /// With this time for the server's word.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Draft {
+        Draft { within: Some(within), ..self }
     }
 }
 
@@ -124,37 +136,39 @@ impl Room {
     /// # Errors
     /// [`SendError`], whose kind tells whether anything may have been stored.
     pub async fn send(&self, text: impl Into<String>) -> Result<Sent, SendError> {
-        let permit = self.reserve().await?;
+        let text = text.into();
+        let mut permit = self.reserve().await?;
+        let shared = &self.inner.client.handle.shared;
+        shared.room_for(text.len(), &mut permit.permits).await.map_err(|_| SendErrorKind::Closed)?;
         permit.publish(Draft::text(text)).await
     }
 
     /// Publishes an event. It is handed over in this call, so that the order of calls is the order of the log,
-    /// whenever the returned futures are polled; dropping one does not take its event back. What the server refuses
-    /// because it comes too fast ([`ErrorCode::RATE`](crate::ErrorCode::RATE)) is sent again when it said, with the
-    /// same client id; only when a later event of the room was stored meanwhile, and the order would be lost, the
-    /// refusal is returned. Every other refusal is returned at once, and events behind it stand.
+    /// whenever the returned futures are polled; dropping one does not take its event back. Several are on their way
+    /// at once. What the server can not take now (it comes too fast, the disk is full) is sent again when it said,
+    /// with the same client id, and nothing of the room passes it; within the time of
+    /// [`send_within`](crate::ClientBuilder::send_within). Only from a server that lets later ones pass, and has
+    /// stored one, the refusal is returned, because the order would be lost. Every other refusal is returned at once,
+    /// and events behind it stand.
     ///
     /// # Errors
-    /// The future fails with [`SendErrorKind::QueueFull`] at once when as many publishes are unanswered as the
-    /// client keeps; [`Room::reserve`] waits instead.
+    /// The future fails with [`SendErrorKind::QueueFull`] at once when as many publishes, or bytes, are unanswered as
+    /// the client keeps; [`Room::reserve`] and [`Room::send`] wait instead.
     pub fn publish(&self, draft: Draft) -> Publishing {
-        match self.inner.client.handle.shared.publishes.clone().try_acquire_owned() {
-            Ok(permit) => Permit { room: self.clone(), permit }.publish(draft),
-            Err(tokio::sync::TryAcquireError::NoPermits) => {
-                Publishing::failed(SendErrorKind::QueueFull.into())
-            }
-            Err(tokio::sync::TryAcquireError::Closed) => Publishing::failed(SendErrorKind::Closed.into()),
+        match self.inner.client.handle.shared.try_place() {
+            Ok(permits) => Permit { room: self.clone(), permits }.publish(draft),
+            Err(error) => Publishing::failed(full_or_closed(error).into()),
         }
     }
 
-    /// Waits until there is room for one more unanswered publish. Cancel-safe.
+    /// Waits until there is room for one more unanswered publish; whether there is room for its bytes is seen when
+    /// it is published. Cancel-safe.
     ///
     /// # Errors
     /// [`SendErrorKind::Closed`].
     pub async fn reserve(&self) -> Result<Permit, SendError> {
-        let publishes = self.inner.client.handle.shared.publishes.clone();
-        let permit = publishes.acquire_owned().await.map_err(|_| SendErrorKind::Closed)?;
-        Ok(Permit { room: self.clone(), permit })
+        let permits = self.inner.client.handle.shared.place().await.map_err(|_| SendErrorKind::Closed)?;
+        Ok(Permit { room: self.clone(), permits })
     }
 
     /// Follows the room. The stream survives reconnects: it goes on where it was, without duplicates and without a
@@ -272,7 +286,7 @@ impl std::fmt::Debug for Room {
 }
 
 impl Sent {
-    fn new(answer: &hark_protocol::Published, client_id: ClientId) -> Sent {
+    pub(crate) fn new(answer: &hark_protocol::Published, client_id: ClientId) -> Sent {
         Sent {
             room: answer.room,
             epoch: answer.epoch,
@@ -289,13 +303,13 @@ impl Sent {
 #[derive(Debug)]
 pub struct Permit {
     room: Room,
-    permit: OwnedSemaphorePermit,
+    permits: Permits,
 }
 
 impl Permit {
     /// Publishes an event, as [`Room::publish`] does.
     pub fn publish(self, draft: Draft) -> Publishing {
-        let Permit { room, permit } = self;
+        let Permit { room, mut permits } = self;
         if !draft.kind.is_publishable() {
             return Publishing::failed(SendErrorKind::NotPublishable.into());
         }
@@ -303,12 +317,25 @@ impl Permit {
         let Ok(body) = Blob::<BODY_BYTES_MAX>::new(draft.body) else {
             return Publishing::failed(SendErrorKind::TooLarge { size, max: BODY_BYTES_MAX as u64 }.into());
         };
+        let handle = &room.inner.client.handle;
+        if let Err(error) = handle.shared.try_room_for(size, &mut permits) {
+            return Publishing::failed(full_or_closed(error).into());
+        }
         let client_id = draft.client_id.unwrap_or_else(|| room.new_id());
         let publish = Publish { room: room.id(), client_id, kind: draft.kind, abandon: false, body };
-        match room.inner.client.handle.publish(publish.into(), permit) {
-            Ok(answer) => Publishing { state: Waiting::For { answer, client_id } },
+        match handle.publish(publish, draft.within, permits) {
+            Ok((answer, queued)) => {
+                Publishing { state: Waiting::For { answer, queued: Some(queued), client_id } }
+            }
             Err(failure) => Publishing::failed(failure.into()),
         }
+    }
+}
+
+fn full_or_closed(error: TryAcquireError) -> SendErrorKind {
+    match error {
+        TryAcquireError::NoPermits => SendErrorKind::QueueFull,
+        TryAcquireError::Closed => SendErrorKind::Closed,
     }
 }
 
@@ -321,7 +348,7 @@ pub struct Publishing {
 
 #[derive(Debug)]
 enum Waiting {
-    For { answer: oneshot::Receiver<Result<Frame, Failure>>, client_id: ClientId },
+    For { answer: Answer, queued: Option<oneshot::Receiver<()>>, client_id: ClientId },
     Failed(Option<SendError>),
 }
 
@@ -337,6 +364,36 @@ impl Publishing {
             Waiting::Failed(_) => None,
         }
     }
+
+    /// Waits until the client has taken the publish for good: with
+    /// [`outbox_dir`](crate::ClientBuilder::outbox_dir) it is on the disk then, and will be sent even if the
+    /// application dies now. Says nothing about the server; await the future itself for that. Cancel-safe.
+    ///
+    /// # Errors
+    /// Why it was not taken: [`SendErrorKind::Outbox`] when it can not be written, `Offline`, `Closed` and the like.
+    pub async fn queued(&mut self) -> Result<ClientId, SendError> {
+        if let Waiting::For { queued: Some(queued), client_id, .. } = &mut self.state {
+            let (is_taken, client_id) = (queued.await.is_ok(), *client_id);
+            if let Waiting::For { queued, .. } = &mut self.state {
+                *queued = None;
+            }
+            if is_taken {
+                return Ok(client_id);
+            }
+        } else if let Waiting::For { client_id, .. } = &self.state {
+            return Ok(*client_id);
+        }
+        // It was not taken, so the answer is there, and says why.
+        match (&mut *self).await {
+            Ok(sent) => Ok(sent.client_id),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same future with every outcome by its name.
+    pub async fn outcome(self) -> Outcome {
+        self.await.into()
+    }
 }
 
 impl Future for Publishing {
@@ -344,7 +401,7 @@ impl Future for Publishing {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Sent, SendError>> {
         match &mut self.state {
-            Waiting::For { answer, client_id } => Pin::new(answer).poll(cx).map(|answer| match answer {
+            Waiting::For { answer, client_id, .. } => Pin::new(answer).poll(cx).map(|answer| match answer {
                 Ok(Ok(Frame::Published(answer))) => Ok(Sent::new(&answer, *client_id)),
                 Ok(Err(failure)) => Err(failure.into()),
                 // A driver that vanished took the publish with it.

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use hark_protocol::limits::{AGENT_BYTES_MAX, RECEIVE_FRAME_BYTES_MAX};
 use hark_protocol::{
-    AccountId, Correlation, DecodeError, Disposition, EncodedFrame, ErrorCode, Frame, FrameError, Line,
-    Payload, PresenceMode, RawFrame, RoomId, Seq, Signal, SignalKind,
+    AccountId, ClientId, Correlation, DecodeError, Disposition, EncodedFrame, ErrorCode, Frame, FrameError,
+    Line, Payload, PresenceMode, Publish, RawFrame, RoomId, Seq, Signal, SignalKind,
 };
 
 use crate::credentials::{Credentials, Token as DeviceToken};
@@ -37,12 +37,14 @@ mod ending;
 mod failure;
 mod flow;
 mod heartbeat;
+mod lane;
 mod login;
 mod requests;
 mod subscription;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ask::Keep;
 use book::Book;
 pub(crate) use failure::Failure;
 use flow::Flow;
@@ -86,6 +88,10 @@ pub(crate) struct Config {
 pub(crate) enum Command {
     /// A request; exactly one [`Effect::Answer`] comes of it.
     Request { token: Token, frame: Frame },
+    /// A publish that is waited for until `within` has passed; exactly one [`Effect::Answer`] comes of it.
+    Publish { token: Token, publish: Publish, within: Option<Duration>, keep: Keep },
+    /// A publish that is not to be sent again; the answer is OK, or [`Failure::NotThere`].
+    Abandon { token: Token, client_id: ClientId },
     /// Something to tell a room now or never.
     Signal { room: RoomId, kind: SignalKind },
     /// A room to follow; the answer is SUBSCRIBED with its one verdict.
@@ -107,6 +113,8 @@ pub(crate) enum Effect {
     Send(EncodedFrame),
     /// Give the connection, or the attempt, up; frames sent before this are written as far as the peer takes them.
     Disconnect,
+    /// The time for a publish's answer is over; it goes on all the same, because it is kept on a disk.
+    Late(Token),
     /// A request's answer.
     Answer(Token, Result<Frame, Failure>),
     /// The next item of a feed.
@@ -282,6 +290,17 @@ impl Session {
     pub(crate) fn on_command(&mut self, command: Command, now: Moment, out: &mut Vec<Effect>) {
         match command {
             Command::Request { token, frame } => self.on_request(token, frame, out),
+            Command::Publish { token, publish, within, keep } => {
+                let until = within.map(|within| now.saturating_add(within));
+                self.on_publish(token, publish, until, keep, out);
+            }
+            Command::Abandon { token, client_id } => {
+                let answer = match self.requests.abandon(client_id, out) {
+                    true => Ok(Frame::Ok(hark_protocol::Ok {})),
+                    false => Err(Failure::NotThere),
+                };
+                out.push(Effect::Answer(token, answer));
+            }
             Command::Signal { room, kind } => {
                 if self.is_open() {
                     out.push(Effect::Send(EncodedFrame::new(Correlation::NONE, &Signal { room, kind })));
@@ -318,6 +337,7 @@ impl Session {
             State::Ready { .. } => self.on_heartbeat(now, out),
             _ => {}
         }
+        self.requests.on_expiry(now, out);
         self.book.on_deadline(now, out);
         self.pump(now, out);
     }
@@ -338,7 +358,7 @@ impl Session {
             false => [None, None],
         };
         let leaving = self.leaving.map(|leave| leave.deadline);
-        [own, leaving].into_iter().chain(waiting).flatten().min()
+        [own, leaving, self.requests.expiry()].into_iter().chain(waiting).flatten().min()
     }
 
     /// Whether nothing will ever happen any more.
@@ -354,8 +374,39 @@ impl Session {
         let failure = self.refuses().or_else(|| self.flow.too_large(&frame));
         match failure {
             Some(failure) => out.push(Effect::Answer(token, Err(failure))),
-            None => self.requests.queue(token, frame),
+            None => self.requests.queue(token, frame, None, Keep::Memory),
         }
+    }
+
+    fn on_publish(
+        &mut self,
+        token: Token,
+        publish: Publish,
+        until: Option<Moment>,
+        keep: Keep,
+        out: &mut Vec<Effect>,
+    ) {
+        let frame = Frame::Publish(publish);
+        match self.refuses().or_else(|| self.flow.too_large(&frame)) {
+            Some(failure) => out.push(Effect::Answer(token, Err(failure))),
+            None => self.requests.queue(token, frame, until, keep),
+        }
+    }
+
+    /// A publish that an earlier process has left on the disk. To be called before anything else is asked for: it
+    /// goes first.
+    pub(crate) fn on_found(&mut self, token: Token, publish: Publish) {
+        self.requests.queue_found(token, publish);
+    }
+
+    /// Whether a publish would be taken now.
+    pub(crate) fn takes_publishes(&self) -> bool {
+        self.refuses().is_none()
+    }
+
+    /// The publishes without a verdict, in the order of calls, and whether each ever left.
+    pub(crate) fn publishes(&self) -> impl Iterator<Item = (Token, &Publish, bool)> {
+        self.requests.publishes()
     }
 
     /// Why nothing new is taken, if it is not.

@@ -67,3 +67,15 @@ fn echo_bot_answers_others_and_not_itself() {
     let answers: Vec<&str> = log.iter().filter(|it| it.sender == "bot").map(|it| it.text.as_str()).collect();
     assert_eq!(answers, ["alice: hello", "alice: again"]);
 }
+
+#[test]
+fn outbox_sends_a_message_and_leaves_nothing_behind() {
+    let server = Server::start();
+    let alice = server.person("alice");
+    let folder = tempfile::tempdir().expect("a folder for the outbox");
+    let arguments = ["lobby", folder.path().to_str().expect("a path in UTF-8"), "good morning"];
+    let said = start("outbox", &alice, &arguments).end().done();
+    assert!(said.contains("is on the disk") && said.contains("stored as 2 of room lobby"), "{said}");
+    let again = start("outbox", &alice, &arguments).end().done();
+    assert!(again.contains("stored as 3 of room lobby") && again.contains("0 were left, 0 are"), "{again}");
+}

@@ -6,13 +6,19 @@
 use std::env;
 use std::error::Error;
 
-use hark_sdk::{Client, Credentials, RoomErrorKind, Trust};
+use hark_sdk::{Client, ClientBuilder, Credentials, RoomErrorKind, Trust};
 
 /// What `main` returns.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// A connected client.
+#[allow(dead_code, reason = "not every example connects without more ado")]
 pub(crate) async fn client() -> Outcome<Client> {
+    Ok(builder()?.connect().await?)
+}
+
+/// A client that is yet to be connected.
+pub(crate) fn builder() -> Outcome<ClientBuilder> {
     let user = env::var("HARK_USER").map_err(|_| "HARK_USER is not set")?;
     let credentials = match env::var("HARK_TOKEN") {
         Ok(token) => Credentials::device_token(&user, &token)?,
@@ -28,12 +34,7 @@ pub(crate) async fn client() -> Outcome<Client> {
         (Err(_), None) => Trust::System,
     };
     let server = env::var("HARK_SERVER").unwrap_or_else(|_| "127.0.0.1".to_owned());
-    Ok(Client::builder(server)
-        .trust(trust)
-        .credentials(credentials)
-        .agent("hark-example/1")
-        .connect()
-        .await?)
+    Ok(Client::builder(server).trust(trust).credentials(credentials).agent("hark-example/1"))
 }
 
 /// The room called `name`, of which the account is a member from now on. Makes it if there is none.

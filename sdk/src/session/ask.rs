@@ -1,26 +1,41 @@
 //! One request of the application, and what its type says about sending it.
 
-use hark_protocol::{Frame, FrameType, RoomId};
+use hark_protocol::{Frame, FrameType, Publish, RoomId};
 
 use crate::error::Refusal;
-use crate::session::Token;
+use crate::session::{Failure, Moment, Token};
 
 /// A request without an answer. It keeps its place among the others for life.
 #[derive(Debug)]
 pub(super) struct Ask {
     /// Its place in the order of calls.
     pub(super) order: u64,
-    pub(super) token: Token,
+    /// Who waits for the answer; `None` = nobody any more, and it is not sent again.
+    pub(super) token: Option<Token>,
     pub(super) frame: Frame,
+    /// Until when the answer is waited for.
+    pub(super) until: Option<Moment>,
+    pub(super) keep: Keep,
     /// Whether it ever left: then the server may have done it.
     pub(super) was_sent: bool,
+    /// Whether a connection was lost with it unanswered: what was on its way there may still arrive.
+    pub(super) was_lost: bool,
     /// The server's "not now", while it waits to be sent again.
     pub(super) refused: Option<Refusal>,
 }
 
-/// In which queue a request waits.
+/// What becomes of a request when nobody waits for it any longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(crate) enum Keep {
+    /// It is gone with the wait: it lives in memory.
+    Memory,
+    /// It is on a disk, and stays until it has a verdict or is abandoned.
+    Disk,
+}
+
+/// Whether the order of a request matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
     /// It changes something: it is sent behind everything that was asked before it.
     Ordered,
     /// It reads: it need not wait for a queue of publishes.
@@ -37,15 +52,15 @@ pub(super) enum Repeat {
 }
 
 impl Ask {
-    pub(super) fn lane(&self) -> Lane {
+    pub(super) fn sort(&self) -> Sort {
         match self.frame {
             Frame::RoomList(_)
             | Frame::RoomGet(_)
             | Frame::RoomMembers(_)
             | Frame::History(_)
             | Frame::AccountList(_)
-            | Frame::Ping(_) => Lane::Read,
-            _ => Lane::Ordered,
+            | Frame::Ping(_) => Sort::Read,
+            _ => Sort::Ordered,
         }
     }
 
@@ -74,11 +89,34 @@ impl Ask {
         }
     }
 
-    /// The room into which it publishes.
-    pub(super) fn publishes_to(&self) -> Option<RoomId> {
+    /// The publish that it is, if it is one.
+    pub(super) fn publish(&self) -> Option<&Publish> {
+        match &self.frame {
+            Frame::Publish(publish) => Some(publish),
+            _ => None,
+        }
+    }
+
+    /// The room whose log it changes, where it says that by id.
+    pub(super) fn room(&self) -> Option<RoomId> {
         match &self.frame {
             Frame::Publish(publish) => Some(publish.room),
+            Frame::RoomLeave(leave) => Some(leave.room),
+            Frame::RoomInvite(invite) => Some(invite.room),
+            Frame::RoomKick(kick) => Some(kick.room),
+            Frame::RoomTopic(topic) => Some(topic.room),
+            Frame::RoomRoleSet(role) => Some(role.room),
+            Frame::RoomRetention(retention) => Some(retention.room),
             _ => None,
+        }
+    }
+
+    /// What is known about it when it is not to be sent again: `otherwise`, unless it was sent or refused.
+    pub(super) fn given_up(&self, otherwise: Failure) -> Failure {
+        match &self.refused {
+            Some(refusal) if !self.was_lost => Failure::Refused(refusal.clone()),
+            _ if self.was_sent => Failure::Unknown,
+            _ => otherwise,
         }
     }
 

@@ -21,6 +21,16 @@ pub(crate) enum Failure {
     Refused(Refusal),
     /// It was sent, and the connection was given up before the answer.
     Unknown,
+    /// The time for its answer passed before it was ever sent; nothing was sent.
+    Expired,
+    /// The application gave it up before it was ever sent; nothing was sent.
+    Abandoned,
+    /// There is no such publish.
+    NotThere,
+    /// It has no verdict and is on the disk, from where it will be sent again.
+    Kept,
+    /// It could not be written to the disk; nothing was sent.
+    Outbox(Arc<str>),
     /// The answer can not be read.
     Protocol(Arc<str>),
     /// A newer subscription of the same room took its place.
@@ -37,7 +47,10 @@ impl From<Failure> for RequestError {
                 Error::with(RequestErrorKind::Invalid, format!("{size} bytes are above {max}"))
             }
             Failure::Refused(refusal) => RequestErrorKind::Refused(refusal).into(),
-            Failure::Unknown => RequestErrorKind::Unknown.into(),
+            Failure::Unknown | Failure::Kept => RequestErrorKind::Unknown.into(),
+            Failure::Expired | Failure::Abandoned | Failure::NotThere | Failure::Outbox(_) => {
+                RequestErrorKind::Closed.into()
+            }
             Failure::Protocol(why) => Error::with(RequestErrorKind::Protocol, &*why),
             Failure::Replaced | Failure::Closed => RequestErrorKind::Closed.into(),
         }
@@ -58,7 +71,10 @@ impl From<Failure> for RoomError {
                 ErrorCode::NAME_TAKEN => RoomErrorKind::NameTaken.into(),
                 _ => RoomErrorKind::Refused(refusal).into(),
             },
-            Failure::Unknown => RoomErrorKind::Unknown.into(),
+            Failure::Unknown | Failure::Kept => RoomErrorKind::Unknown.into(),
+            Failure::Expired | Failure::Abandoned | Failure::NotThere | Failure::Outbox(_) => {
+                RoomErrorKind::Closed.into()
+            }
             Failure::Protocol(why) => Error::with(RoomErrorKind::Protocol, &*why),
             Failure::Replaced | Failure::Closed => RoomErrorKind::Closed.into(),
         }
@@ -72,6 +88,10 @@ impl From<Failure> for SendError {
             Failure::TooLarge { size, max } => SendErrorKind::TooLarge { size, max }.into(),
             Failure::Refused(refusal) => SendErrorKind::Rejected(refusal).into(),
             Failure::Unknown => SendErrorKind::Unknown.into(),
+            Failure::Expired => SendErrorKind::Expired.into(),
+            Failure::Abandoned | Failure::NotThere => SendErrorKind::Abandoned.into(),
+            Failure::Kept => SendErrorKind::Kept.into(),
+            Failure::Outbox(why) => Error::with(SendErrorKind::Outbox, &*why),
             Failure::Protocol(why) => Error::with(SendErrorKind::Unknown, &*why),
             Failure::Replaced | Failure::Closed => SendErrorKind::Closed.into(),
         }
@@ -88,10 +108,15 @@ impl From<Failure> for SubscribeError {
                 _ => SubscribeErrorKind::Refused(refusal).into(),
             },
             Failure::Replaced => SubscribeErrorKind::Replaced.into(),
-            Failure::TooLarge { .. } | Failure::Unknown | Failure::Closed => {
-                SubscribeErrorKind::Closed.into()
-            }
             Failure::Protocol(why) => Error::with(SubscribeErrorKind::Closed, &*why),
+            Failure::TooLarge { .. }
+            | Failure::Unknown
+            | Failure::Expired
+            | Failure::Abandoned
+            | Failure::NotThere
+            | Failure::Kept
+            | Failure::Outbox(_)
+            | Failure::Closed => SubscribeErrorKind::Closed.into(),
         }
     }
 }
@@ -107,9 +132,15 @@ impl From<Failure> for HistoryError {
                 _ => HistoryErrorKind::Refused(refusal).into(),
             },
             Failure::Protocol(why) => Error::with(HistoryErrorKind::Protocol, &*why),
-            Failure::TooLarge { .. } | Failure::Unknown | Failure::Replaced | Failure::Closed => {
-                HistoryErrorKind::Closed.into()
-            }
+            Failure::TooLarge { .. }
+            | Failure::Unknown
+            | Failure::Expired
+            | Failure::Abandoned
+            | Failure::NotThere
+            | Failure::Kept
+            | Failure::Outbox(_)
+            | Failure::Replaced
+            | Failure::Closed => HistoryErrorKind::Closed.into(),
         }
     }
 }

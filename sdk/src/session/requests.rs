@@ -1,16 +1,18 @@
 //! Requests on their way: the queue of what is to be sent, and the table of what waits for its answer.
 //!
 //! What changes something is sent in the order of calls and, after a lost connection, again in that order, with
-//! the same client ids. Each request is answered exactly once.
+//! the same client ids. What the server refuses for now is sent again, and nothing of the same room passes it; other
+//! rooms go on. Each request is answered exactly once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use hark_protocol::{Correlation, ErrorCode, Frame, RoomId};
+use hark_protocol::{ClientId, Correlation, ErrorCode, Frame, Publish, RoomId};
 
 use crate::error::Refusal;
-use crate::session::ask::{Ask, Lane, Repeat};
+use crate::session::ask::{Ask, Keep, Repeat, Sort};
 use crate::session::flow::Flow;
+use crate::session::lane::{Lane, LaneKey, Predecessor};
 use crate::session::{Effect, Failure, FeedId, Moment, Token, Violation};
 
 /// Something that waits for its answer.
@@ -18,8 +20,8 @@ use crate::session::{Effect, Failure, FeedId, Moment, Token, Violation};
 pub(super) enum Flight {
     /// HELLO or AUTH.
     Handshake,
-    /// A request of the application.
-    Ask(Ask),
+    /// The application's request at this place.
+    Ask(u64),
     /// A SUBSCRIBE for these rooms.
     Subscribe(Vec<(RoomId, FeedId)>),
     /// An UNSUBSCRIBE.
@@ -29,31 +31,83 @@ pub(super) enum Flight {
 }
 
 /// See the [module](self). Bounded by the permits that the handles need for every request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Requests {
     next_correlation: u32,
     next_order: u64,
-    ordered: BTreeMap<u64, Ask>,
-    reads: VecDeque<Ask>,
+    /// Every request without a final answer, by its place in the order of calls.
+    asks: BTreeMap<u64, Ask>,
     in_flight: BTreeMap<u32, Flight>,
+    /// Places of reads that are to be sent.
+    reads: VecDeque<u64>,
+    lanes: BTreeMap<LaneKey, Lane>,
+    /// The lanes that may send, by the place of what they would send.
+    heads: BTreeMap<u64, LaneKey>,
+    /// The lanes that wait for a time.
+    held: BTreeSet<(Moment, LaneKey)>,
+    /// Nothing ordered is sent before this: the account is too fast, in whatever room.
+    held_until: Option<Moment>,
+    /// What is ordered and in flight at most: one behind "too fast", and one more for each that was stored since.
+    pace: usize,
     ordered_in_flight: usize,
     bytes_in_flight: usize,
-    /// Nothing ordered is sent before this.
-    held_until: Option<Moment>,
-    /// Per room, the place of the newest publish that was stored. Kept while older ones may still be unanswered.
-    stored: BTreeMap<RoomId, u64>,
+    expiries: BTreeSet<(Moment, u64)>,
+}
+
+impl Default for Requests {
+    fn default() -> Requests {
+        Requests {
+            next_correlation: 0,
+            next_order: 0,
+            asks: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            reads: VecDeque::new(),
+            lanes: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            held: BTreeSet::new(),
+            held_until: None,
+            pace: usize::MAX,
+            ordered_in_flight: 0,
+            bytes_in_flight: 0,
+            expiries: BTreeSet::new(),
+        }
+    }
 }
 
 impl Requests {
-    /// Takes a request in.
-    pub(super) fn queue(&mut self, token: Token, frame: Frame) {
+    /// Takes a request in, whose answer is waited for until `until`.
+    pub(super) fn queue(&mut self, token: Token, frame: Frame, until: Option<Moment>, keep: Keep) {
         self.next_order += 1;
-        let ask = Ask { order: self.next_order, token, frame, was_sent: false, refused: None };
-        match ask.lane() {
-            Lane::Ordered => {
-                self.ordered.insert(ask.order, ask);
+        let place = self.next_order;
+        let ask = Ask {
+            order: place,
+            token: Some(token),
+            frame,
+            until,
+            keep,
+            was_sent: false,
+            was_lost: false,
+            refused: None,
+        };
+        if let Some(until) = until {
+            self.expiries.insert((until, place));
+        }
+        let (sort, key) = (ask.sort(), ask.room());
+        self.asks.insert(place, ask);
+        match sort {
+            Sort::Read => self.reads.push_back(place),
+            Sort::Ordered => {
+                self.lanes.entry(key).or_default().waiting.insert(place);
+                self.refresh(key);
             }
-            Lane::Read => self.reads.push_back(ask),
+        }
+    }
+
+    /// Takes a publish in that an earlier process may have sent.
+    pub(super) fn queue_found(&mut self, token: Token, publish: Publish) {
+        self.queue(token, Frame::Publish(publish), None, Keep::Disk);
+        if let Some(ask) = self.asks.get_mut(&self.next_order) {
+            (ask.was_sent, ask.was_lost) = (true, true);
         }
     }
 
@@ -72,14 +126,7 @@ impl Requests {
 
     /// What a final answer is the answer to; it waits no longer.
     pub(super) fn close(&mut self, correlation: Correlation) -> Option<Flight> {
-        let flight = self.in_flight.remove(&correlation.0)?;
-        if let Flight::Ask(ask) = &flight
-            && ask.lane() == Lane::Ordered
-        {
-            self.ordered_in_flight -= 1;
-            self.bytes_in_flight -= ask.bytes();
-        }
-        Some(flight)
+        self.in_flight.remove(&correlation.0)
     }
 
     /// The handshake's answer has come, whatever correlation it bore.
@@ -93,7 +140,7 @@ impl Requests {
 
     /// Whether the application still waits for any answer.
     pub(super) fn is_outstanding(&self) -> bool {
-        !self.ordered.is_empty() || !self.reads.is_empty() || self.is_in_flight()
+        self.asks.values().any(|ask| ask.token.is_some())
     }
 
     /// Whether an answer to the application's requests is on its way.
@@ -108,161 +155,330 @@ impl Requests {
 
     /// When a pause that the server asked for is over.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.held_until.filter(|_| !self.ordered.is_empty() && self.ordered_in_flight == 0)
+        let all = self.held_until.filter(|_| !self.heads.is_empty() && self.ordered_in_flight == 0);
+        let lane = self.held.first().map(|(until, _)| *until);
+        [all, lane].into_iter().flatten().min()
     }
+
+    /// When an answer has been waited for long enough.
+    pub(super) fn expiry(&self) -> Option<Moment> {
+        self.expiries.first().map(|(until, _)| *until)
+    }
+
+    /// The publishes without a verdict, in the order of calls: to whom, what, and whether they ever left.
+    pub(super) fn publishes(&self) -> impl Iterator<Item = (Token, &Publish, bool)> {
+        self.asks.values().filter_map(|ask| Some((ask.token?, ask.publish()?, ask.was_sent)))
+    }
+
+    // -- Sending ------------------------------------------------------------------------------------------------
 
     /// Sends what may be sent.
     pub(super) fn pump(&mut self, flow: &Flow, now: Moment, out: &mut Vec<Effect>) {
         while self.has_place(flow) {
-            let Some(ask) = self.reads.pop_front() else { break };
-            self.send(ask, out);
+            let Some(place) = self.reads.pop_front() else { break };
+            self.send(place, out);
         }
-        // Not before everything behind the refused one is answered, too: one of those may have to go first.
+        while let Some((_, key)) = self.held.first().copied().filter(|(until, _)| *until <= now) {
+            self.held.pop_first();
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.release();
+            }
+            self.refresh(key);
+        }
+        // Not before everything in flight is answered, too: what is refused with it has to go again in its order.
         if self.held_until.is_some_and(|until| now < until || self.ordered_in_flight > 0) {
             return;
         }
         self.held_until = None;
-        while self.has_place(flow) && self.ordered_in_flight < flow.ordered_max {
-            let Some((_, ask)) = self.ordered.first_key_value() else { break };
+        while self.has_place(flow) && self.ordered_in_flight < flow.ordered_max.min(self.pace) {
+            let Some((place, key)) = self.heads.first_key_value().map(|(place, key)| (*place, *key)) else {
+                break;
+            };
+            let Some(ask) = self.asks.get(&place) else { break };
             if self.bytes_in_flight > 0 && self.bytes_in_flight + ask.bytes() > flow.bytes_max {
                 break;
             }
-            let Some((_, ask)) = self.ordered.pop_first() else { break };
             match flow.too_large(&ask.frame) {
                 // It fitted when it was queued, before a reconnect to a server with lower limits.
-                Some(failure) if !ask.was_sent => out.push(Effect::Answer(ask.token, Err(failure))),
-                _ => self.send(ask, out),
+                Some(failure) if !ask.was_sent => self.answer(place, Err(failure), out),
+                _ => self.send(place, out),
             }
+            self.refresh(key);
         }
     }
 
-    fn send(&mut self, mut ask: Ask, out: &mut Vec<Effect>) {
-        ask.was_sent = true;
-        ask.refused = None;
-        if ask.lane() == Lane::Ordered {
+    fn send(&mut self, place: u64, out: &mut Vec<Effect>) {
+        let Some(ask) = self.asks.get_mut(&place) else { return };
+        (ask.was_sent, ask.refused) = (true, None);
+        let mut frame = ask.frame.clone();
+        if ask.sort() == Sort::Ordered {
             self.ordered_in_flight += 1;
             self.bytes_in_flight += ask.bytes();
+            let lane = self.lanes.entry(ask.room()).or_default();
+            lane.waiting.remove(&place);
+            lane.in_flight.insert(place);
+            if let Frame::Publish(publish) = &mut frame {
+                say(lane.on_sent(publish.client_id), publish);
+            }
         }
-        let frame = ask.frame.clone();
-        let correlation = self.open(Flight::Ask(ask));
+        let correlation = self.open(Flight::Ask(place));
         out.push(Effect::Send(frame.encode(correlation)));
     }
+
+    /// Notes anew what a lane would send next.
+    fn refresh(&mut self, key: LaneKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if let Some(listed) = lane.listed.take() {
+            self.heads.remove(&listed);
+        }
+        let is_publish = |place| self.asks.get(&place).is_some_and(|ask| ask.publish().is_some());
+        lane.listed = match key {
+            // What names no room is pipelined as it is: nothing in it waits for anything else.
+            None => lane.waiting.first().copied(),
+            Some(_) => lane.next(is_publish),
+        };
+        if let Some(place) = lane.listed {
+            self.heads.insert(place, key);
+        } else if lane.is_idle() {
+            self.lanes.remove(&key);
+        }
+    }
+
+    // -- Answers ------------------------------------------------------------------------------------------------
 
     /// Judges the answer to a request.
     pub(super) fn on_answer(
         &mut self,
-        ask: Ask,
+        place: u64,
         answer: Frame,
         now: Moment,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        let Some(ask) = self.asks.get(&place) else { return Ok(()) };
+        let (key, is_publish, is_ordered) =
+            (ask.room(), ask.publish().is_some(), ask.sort() == Sort::Ordered);
+        if is_ordered {
+            self.ordered_in_flight -= 1;
+            self.bytes_in_flight -= ask.bytes();
+        }
+        if is_ordered && let Some(lane) = self.lanes.get_mut(&key) {
+            lane.in_flight.remove(&place);
+        }
         match answer {
-            Frame::Error(error) => self.on_refusal(ask, Refusal::new(&error), now, out),
+            Frame::Error(error) => self.on_refusal(place, Refusal::new(&error), now, out),
             answer if answer.frame_type() == ask.expects() => {
-                if let Some(room) = ask.publishes_to() {
-                    self.on_stored(room, ask.order, out);
+                if is_publish {
+                    self.on_stored(key, place, out);
                 }
-                out.push(Effect::Answer(ask.token, Ok(answer)));
+                self.answer(place, Ok(answer), out);
             }
             answer => {
                 let words = format!("{} is not an answer to {}", answer.frame_type(), ask.frame.frame_type());
-                self.take_back(ask, out);
+                self.take_back(place, out);
                 return Err(Violation { words, code: ErrorCode::BAD_STATE });
             }
         }
-        self.forget_stored();
+        if is_ordered {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.settle();
+            }
+            self.refresh(key);
+        }
         Ok(())
     }
 
-    /// A publish that came too fast is sent again when the server said, unless a later one into the same room was
-    /// stored meanwhile: then its place is gone, and the application is to decide.
-    fn on_refusal(&mut self, mut ask: Ask, refusal: Refusal, now: Moment, out: &mut Vec<Effect>) {
-        let is_passed = |room| self.stored.get(&room).is_some_and(|stored| *stored > ask.order);
-        let may_wait =
-            refusal.code == ErrorCode::RATE && ask.publishes_to().is_some_and(|room| !is_passed(room));
-        if !may_wait {
-            return out.push(Effect::Answer(ask.token, Err(Failure::Refused(refusal))));
+    /// A publish that may succeed later is sent again when the server said, unless a later one into the same room
+    /// was stored meanwhile: then its place is gone, and the application is to decide.
+    fn on_refusal(&mut self, place: u64, refusal: Refusal, now: Moment, out: &mut Vec<Effect>) {
+        let Some(ask) = self.asks.get_mut(&place) else { return };
+        let key = ask.room();
+        let (Some(client_id), Some(lane)) =
+            (ask.publish().map(|publish| publish.client_id), self.lanes.get_mut(&key))
+        else {
+            return self.answer(place, Err(Failure::Refused(refusal)), out);
+        };
+        let is_about_another = refusal.code == ErrorCode::PREDECESSOR_REFUSED;
+        let may_pass = refusal.retryable || is_about_another;
+        if is_about_another {
+            lane.on_predecessor_refused();
+        } else if may_pass {
+            lane.on_refused(client_id);
         }
-        let until = now + refusal.retry_after.unwrap_or(PAUSE);
-        self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
+        if !may_pass || ask.token.is_none() {
+            return self.answer(place, Err(Failure::Refused(refusal)), out);
+        }
+        if lane.is_passed(place) {
+            ask.refused = Some(refusal);
+            let failure = ask.given_up(Failure::Unknown);
+            return self.answer(place, Err(failure), out);
+        }
+        if refusal.code == ErrorCode::RATE {
+            let until = now + refusal.retry_after.unwrap_or(PAUSE);
+            self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
+            self.pace = 1;
+        } else if !is_about_another {
+            let until = lane.hold(refusal.retry_after, now);
+            self.held.retain(|(_, lane)| *lane != key);
+            self.held.insert((until, key));
+        }
         ask.refused = Some(refusal);
-        self.ordered.insert(ask.order, ask);
+        lane.waiting.insert(place);
     }
 
-    fn on_stored(&mut self, room: RoomId, order: u64, out: &mut Vec<Effect>) {
-        let stored = self.stored.entry(room).or_insert(order);
-        *stored = order.max(*stored);
-        let is_passed = |ask: &Ask| ask.refused.is_some() && ask.publishes_to() == Some(room);
+    fn on_stored(&mut self, key: LaneKey, place: u64, out: &mut Vec<Effect>) {
+        self.pace = self.pace.saturating_add(1);
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.on_stored(place);
+        let is_passed = |asks: &BTreeMap<u64, Ask>, place: &u64| {
+            asks.get(place).is_some_and(|ask| ask.refused.is_some() && ask.publish().is_some())
+        };
         let passed: Vec<u64> =
-            self.ordered.range(..order).filter(|(_, ask)| is_passed(ask)).map(|(order, _)| *order).collect();
-        for order in passed {
-            if let Some(Ask { token, refused: Some(refusal), .. }) = self.ordered.remove(&order) {
-                out.push(Effect::Answer(token, Err(Failure::Refused(refusal))));
+            lane.waiting.range(..place).filter(|place| is_passed(&self.asks, place)).copied().collect();
+        for place in passed {
+            if let Some(failure) = self.asks.get(&place).map(|ask| ask.given_up(Failure::Unknown)) {
+                self.answer(place, Err(failure), out);
             }
         }
     }
 
-    fn forget_stored(&mut self) {
-        if self.ordered_in_flight == 0 && !self.stored.is_empty() {
-            self.stored.clear();
+    /// The final answer to a request that is not in flight.
+    fn answer(&mut self, place: u64, answer: Result<Frame, Failure>, out: &mut Vec<Effect>) {
+        let Some(ask) = self.asks.remove(&place) else { return };
+        if let Some(until) = ask.until {
+            self.expiries.remove(&(until, place));
+        }
+        if let Some(lane) = self.lanes.get_mut(&ask.room()) {
+            lane.waiting.remove(&place);
+        }
+        if let Some(token) = ask.token {
+            out.push(Effect::Answer(token, answer));
         }
     }
 
     /// Fails the read, if it is one, whose answer can not be understood.
     pub(super) fn fail_read(&mut self, correlation: Correlation, words: &str, out: &mut Vec<Effect>) {
-        let is_read = matches!(
-            self.in_flight.get(&correlation.0),
-            Some(Flight::Ask(ask)) if ask.lane() == Lane::Read
-        );
-        if is_read && let Some(Flight::Ask(ask)) = self.close(correlation) {
-            out.push(Effect::Answer(ask.token, Err(Failure::Protocol(words.into()))));
+        let Some(Flight::Ask(place)) = self.in_flight.get(&correlation.0) else { return };
+        let place = *place;
+        if self.asks.get(&place).is_some_and(|ask| ask.sort() == Sort::Read) {
+            self.close(correlation);
+            self.answer(place, Err(Failure::Protocol(words.into())), out);
         }
+    }
+
+    // -- Giving up ----------------------------------------------------------------------------------------------
+
+    /// Waits no longer for what has been waited for long enough. What is kept on a disk stays, and its answer is
+    /// told when it comes.
+    pub(super) fn on_expiry(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        while let Some((_, place)) = self.expiries.first().copied().filter(|(until, _)| *until <= now) {
+            self.expiries.pop_first();
+            let Some(ask) = self.asks.get_mut(&place) else { continue };
+            ask.until = None;
+            match (ask.keep, ask.token) {
+                (Keep::Disk, Some(token)) => out.push(Effect::Late(token)),
+                _ => self.drop_ask(place, Failure::Expired, out),
+            }
+        }
+    }
+
+    /// Gives a publish up: it is not sent again. Says whether there was one.
+    pub(super) fn abandon(&mut self, client_id: ClientId, out: &mut Vec<Effect>) -> bool {
+        let is_it = |ask: &Ask| {
+            ask.token.is_some() && ask.publish().is_some_and(|publish| publish.client_id == client_id)
+        };
+        let places: Vec<u64> = self.asks.values().filter(|ask| is_it(ask)).map(|ask| ask.order).collect();
+        for place in &places {
+            self.drop_ask(*place, Failure::Abandoned, out);
+        }
+        !places.is_empty()
+    }
+
+    fn drop_ask(&mut self, place: u64, otherwise: Failure, out: &mut Vec<Effect>) {
+        let Some(ask) = self.asks.get_mut(&place) else { return };
+        let (failure, key) = (ask.given_up(otherwise), ask.room());
+        let is_in_flight = match ask.sort() {
+            Sort::Read => !self.reads.contains(&place),
+            Sort::Ordered => self.lanes.get(&key).is_some_and(|lane| lane.in_flight.contains(&place)),
+        };
+        if is_in_flight {
+            // Its answer is still to come, and says what the server thinks of those behind it.
+            if let Some(token) = ask.token.take() {
+                out.push(Effect::Answer(token, Err(failure)));
+            }
+            return;
+        }
+        self.reads.retain(|read| *read != place);
+        self.answer(place, Err(failure), out);
+        self.refresh(key);
     }
 
     /// The connection is gone: what had no answer takes its place in the queue again.
     pub(super) fn on_lost(&mut self, out: &mut Vec<Effect>) {
         let in_flight = std::mem::take(&mut self.in_flight);
         (self.ordered_in_flight, self.bytes_in_flight) = (0, 0);
-        self.stored.clear();
-        let mut asks: Vec<Ask> = in_flight
+        self.held.clear();
+        self.lanes.values_mut().for_each(Lane::on_lost);
+        let mut places: Vec<u64> = in_flight
             .into_values()
             .filter_map(|flight| match flight {
-                Flight::Ask(ask) => Some(ask),
+                Flight::Ask(place) => Some(place),
                 _ => None,
             })
             .collect();
-        asks.sort_by_key(|ask| ask.order);
+        places.sort_unstable();
         // From the back, because reads go in at the front.
-        for ask in asks.into_iter().rev() {
-            self.take_back(ask, out);
+        for place in places.into_iter().rev() {
+            if let Some(ask) = self.asks.get_mut(&place) {
+                ask.was_lost = true;
+            }
+            self.take_back(place, out);
         }
+        let keys: Vec<LaneKey> = self.lanes.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.refresh(key));
     }
 
-    fn take_back(&mut self, ask: Ask, out: &mut Vec<Effect>) {
-        match (ask.repeat(), ask.lane()) {
-            (Repeat::Unsafe, _) => out.push(Effect::Answer(ask.token, Err(Failure::Unknown))),
-            (Repeat::Safe, Lane::Read) => self.reads.push_front(ask),
-            (Repeat::Safe, Lane::Ordered) => {
-                self.ordered.insert(ask.order, ask);
+    /// Puts what was in flight, and has no answer, into its place again.
+    fn take_back(&mut self, place: u64, out: &mut Vec<Effect>) {
+        let Some(ask) = self.asks.get(&place) else { return };
+        let (key, sort) = (ask.room(), ask.sort());
+        if sort == Sort::Ordered {
+            self.lanes.entry(key).or_default().in_flight.remove(&place);
+        }
+        match (ask.repeat(), sort) {
+            (Repeat::Unsafe, _) => self.answer(place, Err(Failure::Unknown), out),
+            _ if ask.token.is_none() => self.answer(place, Err(Failure::Unknown), out),
+            (Repeat::Safe, Sort::Read) => self.reads.push_front(place),
+            (Repeat::Safe, Sort::Ordered) => {
+                self.lanes.entry(key).or_default().waiting.insert(place);
             }
+        }
+        if sort == Sort::Ordered {
+            self.refresh(key);
         }
     }
 
     /// There will be no connection any more: everything is answered with what is known of it.
     pub(super) fn give_up(&mut self, out: &mut Vec<Effect>) {
         self.on_lost(out);
-        for ask in std::mem::take(&mut self.ordered).into_values() {
-            let failure = match (ask.refused, ask.was_sent) {
-                (Some(refusal), _) => Failure::Refused(refusal),
-                (None, true) => Failure::Unknown,
-                (None, false) => Failure::Closed,
+        self.reads.clear();
+        let places: Vec<u64> = self.asks.keys().copied().collect();
+        for place in places {
+            let Some(ask) = self.asks.get(&place) else { continue };
+            let failure = match (ask.keep, ask.sort()) {
+                (Keep::Disk, _) => Failure::Kept,
+                (Keep::Memory, Sort::Read) => Failure::Closed,
+                (Keep::Memory, Sort::Ordered) => ask.given_up(Failure::Closed),
             };
-            out.push(Effect::Answer(ask.token, Err(failure)));
+            self.answer(place, Err(failure), out);
         }
-        for ask in std::mem::take(&mut self.reads) {
-            out.push(Effect::Answer(ask.token, Err(Failure::Closed)));
-        }
+        self.lanes.clear();
+        self.heads.clear();
     }
+}
+
+/// Writes into a publish what it has to say about those refused before it.
+fn say(predecessor: Predecessor, publish: &mut Publish) {
+    publish.abandon = predecessor == Predecessor::Abandoned;
 }
 
 /// The pause after "too fast" from a server that does not say how long.

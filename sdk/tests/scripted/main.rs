@@ -6,6 +6,7 @@
 mod backpressure;
 mod following;
 mod login;
+mod outbox;
 mod publishing;
 mod reconnecting;
 mod server;

@@ -135,7 +135,7 @@ async fn a_body_above_the_servers_limit_never_leaves() {
 async fn a_definite_no_is_told_once_and_not_repeated() {
     let (mut server, builder) = Server::new();
     let (_client, room, mut peer) = in_room(&mut server, builder).await;
-    for code in [ErrorCode::CONFLICT, ErrorCode::NOT_MEMBER, ErrorCode::UNAVAILABLE] {
+    for code in [ErrorCode::CONFLICT, ErrorCode::NOT_MEMBER, ErrorCode::LIMIT] {
         let outcome = room.publish(Draft::text("no"));
         let (correlation, _) = peer.publish().await;
         peer.send(correlation, error(code, 0)).await;

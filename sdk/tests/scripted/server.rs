@@ -219,10 +219,15 @@ impl Peer {
 
     /// Answers a request about the room with its description.
     pub(crate) async fn give_room(&mut self) {
+        self.give_room_as(ROOM).await;
+    }
+
+    /// Answers a request about a room with a description of the room `room`.
+    pub(crate) async fn give_room_as(&mut self, room: RoomId) {
         match self.recv().await {
             (correlation, Frame::RoomGet(get)) => {
                 let room = RoomSummary {
-                    room: ROOM,
+                    room,
                     name: get.name,
                     visibility: Visibility::PUBLIC,
                     history: HistoryPolicy::ALL,

@@ -2,10 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
@@ -36,6 +37,15 @@ pub(crate) enum Durability {
     Normal,
 }
 
+/// What becomes of the write-ahead log when the last connection closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WalAtClose {
+    /// SQLite moves what is in it into the database, and removes it.
+    Removed,
+    /// It stays, whatever is in it, so that one that is missing has been taken away.
+    Kept,
+}
+
 /// A database file of the data folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
@@ -43,6 +53,7 @@ pub(crate) struct Database {
     /// The name of the VFS that it is opened through; `None` for SQLite's default.
     pub(crate) vfs: Option<String>,
     pub(crate) durability: Durability,
+    pub(crate) wal_at_close: WalAtClose,
     pub(crate) schema: Schema,
 }
 
@@ -54,6 +65,8 @@ impl Database {
             return Err(OpenError::OldLibrary { found: rusqlite::version() });
         }
         create_private(&self.path)?;
+        let wal = self.beside("-wal");
+        write_again(&wal).map_err(|source| OpenError::File { path: wal, source })?;
         let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         self.schema.recognise(&connection, &self.path)?;
         self.demand_durability(&connection)?;
@@ -81,11 +94,16 @@ impl Database {
     /// Removes the file and what belongs to it.
     pub(crate) fn remove(&self) -> Result<(), OpenError> {
         for suffix in ["", "-wal", "-shm"] {
-            let mut path = self.path.clone().into_os_string();
-            path.push(suffix);
-            remove_if_there(Path::new(&path))?;
+            remove_if_there(&self.beside(suffix))?;
         }
         Ok(())
+    }
+
+    /// The file of that name with this behind it.
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(suffix);
+        path.into()
     }
 
     fn connect(&self, access: OpenFlags) -> Result<Connection, OpenError> {
@@ -96,6 +114,8 @@ impl Database {
         };
         let connection = self.checked(opened)?;
         self.checked(configure(&connection))?;
+        let keeps = self.wal_at_close == WalAtClose::Kept;
+        self.checked(connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps))?;
         Ok(connection)
     }
 
@@ -180,6 +200,27 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// Writes a file's bytes over themselves, and syncs it; one that is not there is passed over.
+///
+/// After a sync that failed, the system takes the pages for clean that it could not write: they are read until the
+/// power fails, and no later sync writes them. A checkpoint from such a write-ahead log would be trusted, and one
+/// that the power cuts short could not be done again. Bytes that are written anew are synced anew.
+fn write_again(path: &Path) -> io::Result<()> {
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let mut buffer = vec![0; 256 * 1024];
+    let mut offset = 0;
+    loop {
+        let bytes = file.read_at(&mut buffer, offset)?;
+        let Some(read) = buffer.get(..bytes).filter(|read| !read.is_empty()) else { break };
+        file.write_all_at(read, offset)?;
+        offset = offset.saturating_add(bytes as u64);
+    }
+    if offset > 0 { file.sync_all() } else { Ok(()) }
+}
+
 /// Removes a file; one that is not there is passed over.
 pub(crate) fn remove_if_there(path: &Path) -> Result<(), OpenError> {
     match std::fs::remove_file(path) {
@@ -198,7 +239,8 @@ mod tests {
     use crate::migrations::LOG;
 
     fn database(folder: &tempfile::TempDir, durability: Durability) -> Database {
-        Database { path: folder.path().join("log.db"), vfs: None, durability, schema: LOG }
+        let (path, wal_at_close) = (folder.path().join("log.db"), WalAtClose::Kept);
+        Database { path, vfs: None, durability, wal_at_close, schema: LOG }
     }
 
     #[test]
@@ -222,6 +264,24 @@ mod tests {
         for file in ["log.db", "log.db-wal", "log.db-shm"] {
             let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_again_is_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db-wal");
+        write_again(&path).unwrap();
+        assert!(!path.exists());
+        for bytes in [0, 1, 256 * 1024, 600_001] {
+            let content: Vec<u8> = (0..bytes).map(|place| (place % 251) as u8).collect();
+            std::fs::write(&path, &content).unwrap();
+            let long_ago = std::time::SystemTime::UNIX_EPOCH;
+            File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+            write_again(&path).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), content);
+            let is_new = std::fs::metadata(&path).unwrap().modified().unwrap() > long_ago;
+            assert_eq!(is_new, bytes > 0);
         }
     }
 

@@ -249,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_can_not_end_well_costs_no_epoch() {
+        let (mut stores, room, folder) = stores(Bounds::DEFAULT);
+        let before = stores.reader.room(room).unwrap().unwrap();
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        stores.log.parts.shared.health.judge(rusqlite::Error::SqliteFailure(code, None));
+        stores.log.append(NOW, vec![message(room, 1, 2, "cup")]).unwrap_err();
+        drop(stores);
+        let stores = opened(&folder, Bounds::DEFAULT);
+        assert_eq!(stores.reader.condition().epoch_change, None);
+        assert_eq!(stores.reader.room(room).unwrap().unwrap(), before);
+    }
+
+    #[test]
     fn unindexed_events_are_bounded() {
         let bounds = Bounds { unindexed_max: 10, index_batch: usize::MAX, ..Bounds::DEFAULT };
         let (mut stores, room, _folder) = stores(bounds);

@@ -108,6 +108,7 @@ mod tests {
         let odd = folder.path().join("100% odd? #1");
         std::fs::create_dir(&odd).unwrap();
         drop(crate::SqliteStores::open(&odd).unwrap());
+        std::fs::remove_file(odd.join("log.db-wal")).unwrap();
         let look = Look::at(&odd).unwrap();
         assert!(!look.is_running());
         look.open("log.db").unwrap();

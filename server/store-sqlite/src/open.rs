@@ -8,7 +8,7 @@ use hark_protocol::Epoch;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use crate::database::{Database, Durability};
+use crate::database::{Database, Durability, WalAtClose};
 use crate::index::{self, Indexer, Shared};
 use crate::keeper::{House, Housekeeping, Keeper, Marker};
 use crate::lineage::{self, Doubt, Signs};
@@ -45,15 +45,7 @@ impl SqliteStores {
 
     pub(crate) fn open_with(folder: &Path, options: &Options) -> Result<SqliteStores, OpenError> {
         let lock = Arc::new(FolderLock::take(folder)?);
-        let database = |name: &str, durability, schema: Schema| Database {
-            path: folder.join(name),
-            vfs: options.vfs.clone(),
-            durability,
-            schema,
-        };
-        let log = database("log.db", Durability::Full, LOG);
-        let index = database("index.db", Durability::Normal, INDEX);
-        let directory = database("directory.db", Durability::Full, DIRECTORY);
+        let [log, index, directory] = databases(folder, options);
 
         let had_directory = directory.path.exists();
         if had_directory && !log.path.exists() {
@@ -101,6 +93,22 @@ impl SqliteStores {
         marked.map_err(|fault| OpenError::Mark { folder: folder.into(), fault: fault.to_string() })?;
         Ok(SqliteStores { log, reader, directory: Arc::new(directory) })
     }
+}
+
+/// Log, index and directory of a folder.
+fn databases(folder: &Path, options: &Options) -> [Database; 3] {
+    let database = |name: &str, durability, wal_at_close, schema: Schema| Database {
+        path: folder.join(name),
+        vfs: options.vfs.clone(),
+        durability,
+        wal_at_close,
+        schema,
+    };
+    [
+        database("log.db", Durability::Full, WalAtClose::Kept, LOG),
+        database("index.db", Durability::Normal, WalAtClose::Removed, INDEX),
+        database("directory.db", Durability::Full, WalAtClose::Removed, DIRECTORY),
+    ]
 }
 
 fn has_rooms(log: &Connection) -> rusqlite::Result<bool> {

@@ -8,7 +8,7 @@ use hark_protocol::Epoch;
 use rusqlite::Connection;
 
 use crate::copy::{self, CopyError, file_error, make_folder, remove_left_over, rename};
-use crate::database::{Database, Durability, checkpoint};
+use crate::database::{Database, Durability, WalAtClose, checkpoint};
 use crate::lineage::{self, Doubt};
 use crate::lock::FolderLock;
 use crate::look::{Look, schema_of};
@@ -184,7 +184,13 @@ impl Restore<'_> {
 }
 
 fn staged(partial: &Path, file: &str) -> Database {
-    Database { path: partial.join(file), vfs: None, durability: Durability::Full, schema: schema_of(file) }
+    Database {
+        path: partial.join(file),
+        vfs: None,
+        durability: Durability::Full,
+        wal_at_close: WalAtClose::Removed,
+        schema: schema_of(file),
+    }
 }
 
 fn sync(folder: &Path) -> Result<(), CopyError> {

@@ -49,14 +49,15 @@ impl WalMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::{Database, Durability, checkpoint};
+    use crate::database::{Database, Durability, WalAtClose, checkpoint};
     use crate::migrations::LOG;
 
     #[test]
     fn a_checkpoint_is_due_by_growth() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");
-        let database = Database { path, vfs: None, durability: Durability::Full, schema: LOG };
+        let (durability, wal_at_close) = (Durability::Full, WalAtClose::Kept);
+        let database = Database { path, vfs: None, durability, wal_at_close, schema: LOG };
         let mut connection = database.open().unwrap();
         let mut meter = WalMeter::watch(&mut connection).unwrap();
         let fill = |pages: i64| {

@@ -38,13 +38,19 @@ impl Bench {
 
     /// The same, after `meddle` has worked on it.
     pub(crate) fn killed_after(&self, meddle: impl FnOnce(&Path)) -> Bench {
+        let folder = self.killed_folder();
+        meddle(folder.path());
+        Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder }
+    }
+
+    /// What a kill would leave now.
+    pub(crate) fn killed_folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         for file in std::fs::read_dir(self.folder.path()).unwrap() {
             let file: PathBuf = file.unwrap().path();
             std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
         }
-        meddle(folder.path());
-        Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder }
+        folder
     }
 
     pub(crate) fn append(&mut self, drafts: Vec<Draft>) -> Vec<Outcome> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use hark_core::ports::{NewRoom, Outcome, Stored};
 use hark_core::testkit::drafts::{create, message, new_room};
 use hark_protocol::{Epoch, RoomId, Seq, Visibility};
+use hark_store_sqlite::SqliteStores;
 
 use crate::bench::{Bench, appended, number, sql};
 
@@ -86,6 +87,25 @@ fn a_write_ahead_log_that_was_removed_is_missed() {
     let mut killed = bench.killed_after(|folder| fs::remove_file(folder.join("log.db-wal")).unwrap());
     assert_new_epoch(&mut killed, tea, Epoch(77), "wal-removed", 9);
     assert_settled(killed, tea);
+}
+
+#[test]
+fn a_start_that_fails_half_way_costs_no_epoch() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 9);
+    let folder = bench.killed_folder();
+    // The log has been opened by the time that the directory is found to be none.
+    let away = tempfile::tempdir().unwrap();
+    for file in ["directory.db", "directory.db-wal"] {
+        fs::rename(folder.path().join(file), away.path().join(file)).unwrap();
+    }
+    fs::write(folder.path().join("directory.db"), "not a database ".repeat(1_000)).unwrap();
+    SqliteStores::open(folder.path()).unwrap_err();
+    for file in ["directory.db", "directory.db-wal"] {
+        fs::copy(away.path().join(file), folder.path().join(file)).unwrap();
+    }
+    let bench = Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder };
+    assert_eq!((bench.reason(), bench.epoch(tea)), (None, Epoch(77)));
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Disk {
     pub fn take(&mut self, op: &Op, tape: &Tape) {
         match op {
             Op::Create { name, inode, durable } => {
-                self.files.insert(*inode, Content { name: name.clone(), ..Content::default() });
+                self.files.entry(*inode).or_default().name = name.clone();
                 self.rename(name, Some(*inode), *durable);
             }
             Op::Delete { name, durable } => self.rename(name, None, *durable),

@@ -25,21 +25,34 @@ pub enum Planted {
     HeadFromWhatIsLeft,
     /// A restart reads what a killed process wrote, without having it synced first.
     NoBootCheckpoint,
+    /// After a failed sync and a kill, a restart trusts what it reads in the write-ahead log to be on the disk.
+    LeftoversTrusted,
     /// A restart writes a group's events and its rooms in two transactions: the second is missing.
     RoomsWrittenApart,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 7] = [
+    pub const ALL: [Planted; 8] = [
         Planted::AckBeforeCommit,
         Planted::ShowBeforeCommit,
         Planted::FailedSyncAcknowledged,
         Planted::DedupeInMemory,
         Planted::HeadFromWhatIsLeft,
         Planted::NoBootCheckpoint,
+        Planted::LeftoversTrusted,
         Planted::RoomsWrittenApart,
     ];
+
+    /// Whether only a process that was killed shows it.
+    pub fn needs_kills(self) -> bool {
+        matches!(self, Planted::NoBootCheckpoint | Planted::LeftoversTrusted)
+    }
+
+    /// Whether only a failed sync shows it.
+    pub fn needs_failed_syncs(self) -> bool {
+        matches!(self, Planted::FailedSyncAcknowledged | Planted::LeftoversTrusted)
+    }
 
     /// What the bug has done to a folder by the time that the store is open again.
     ///

@@ -1,8 +1,16 @@
 //! The recorder behind the VFS: writes the tape, and fails where a fault is due.
+//!
+//! The store writes a little without SQLite: it makes new files, keeps a mark beside the log, and writes a write-ahead
+//! log that it has found once more. That is seen by looking at the files, and taken for synced, as the store does sync it.
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE, SQLITE_OK};
 
@@ -44,21 +52,46 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct State {
+    folder: PathBuf,
     tape: Tape,
     /// What each name stands for, and which file of the real folder that is; `None` if that is not known yet.
     names: BTreeMap<Arc<str>, (Inode, Option<u64>)>,
     files: Vec<Arc<str>>,
+    /// The mark as it was last seen.
+    mark: Option<Seen>,
     fault: Option<Fault>,
     faults_struck: u32,
+    /// Whether files count as untouched that are not.
+    overlooks: bool,
     /// The process was killed: what its threads still do reaches the folder, and the tape no more.
     killed: bool,
 }
 
+/// The time of a file that nobody has written since it was set.
+const UNTOUCHED: SystemTime = SystemTime::UNIX_EPOCH;
+
+/// The file that the store writes beside the log.
+const MARK: &str = "log.mark";
+
+/// By what a file is known to be another one, or to have been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    identity: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Seen {
+    fn at(path: &Path) -> Option<Seen> {
+        let found = path.metadata().ok()?;
+        Some(Seen { identity: found.ino(), modified: found.modified().ok() })
+    }
+}
+
 impl Recorder {
-    /// A recorder that goes on where `tape` ends: its folder holds what the tape says, and nothing that the tape
-    /// does not know.
-    pub fn behind(tape: Tape) -> Recorder {
-        let mut state = State::default();
+    /// A recorder that goes on where `tape` ends: `folder` holds what the tape says, and nothing that the tape does
+    /// not know.
+    pub fn behind(tape: Tape, folder: &Path) -> Recorder {
+        let mut state = State { folder: folder.into(), ..State::default() };
         for op in &tape.ops {
             match op {
                 Op::Create { name, inode, .. } => {
@@ -72,11 +105,44 @@ impl Recorder {
             }
         }
         state.tape = tape;
+        state.mark = Seen::at(&state.folder.join(MARK));
         Recorder { state: Mutex::new(state) }
+    }
+
+    /// Nobody has the folder open, and somebody is about to: what is written into its files from now on without
+    /// SQLite shows by their time.
+    ///
+    /// # Errors
+    /// When the files' times can not be set.
+    pub fn expect_start(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let folder = state.folder.clone();
+        for (name, (_, identity)) in state.names.iter_mut().filter(|(name, _)| &***name != MARK) {
+            *identity = None;
+            File::options().write(true).open(folder.join(&**name))?.set_modified(UNTOUCHED)?;
+        }
+        Ok(())
+    }
+
+    /// Takes files for untouched, whatever was written into them before SQLite opened them.
+    pub fn overlook_what_is_written_again(&self) {
+        self.state().overlooks = true;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, after a look at what the store writes without SQLite.
+    fn looked_aside(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        let path = state.folder.join(MARK);
+        let seen = Seen::at(&path);
+        if seen != state.mark && !state.killed {
+            state.mark = seen;
+            state.found(MARK, &path);
+        }
+        state
     }
 
     /// Lets something go wrong, from now on.
@@ -97,7 +163,7 @@ impl Recorder {
 
     /// Records what happened above the disk.
     pub fn mark(&self, mark: Mark) {
-        self.state().push(Op::Mark(mark));
+        self.looked_aside().push(Op::Mark(mark));
     }
 
     /// What is promised by now.
@@ -122,29 +188,25 @@ impl Recorder {
         self.kill(|tape| tape.ops.len())
     }
 
-    /// A file was opened. `identity` says which one of the real folder it is, so that one that was removed behind
-    /// SQLite's back is noticed.
-    pub(crate) fn opened(&self, name: &str, identity: u64, name_is_durable: bool) -> Inode {
-        let mut state = self.state();
+    /// A file was opened; it may have been written, or made anew, behind SQLite's back.
+    pub(crate) fn opened(&self, name: &str, path: &Path, name_is_durable: bool) -> Inode {
+        let mut state = self.looked_aside();
+        let seen = Seen::at(path);
+        let identity = seen.map(|seen| seen.identity);
+        let is_untouched = state.overlooks || seen.is_none_or(|seen| seen.modified == Some(UNTOUCHED));
         match state.names.get_mut(name) {
-            Some((inode, known @ None)) => {
-                *known = Some(identity);
-                return *inode;
+            Some((inode, known @ None)) if is_untouched => {
+                *known = identity;
+                *inode
             }
-            Some((inode, Some(known))) if *known == identity => return *inode,
-            Some(_) => state.push(Op::Delete { name: name.into(), durable: false }),
-            None => {}
+            Some((inode, known)) if known.is_some() && *known == identity => *inode,
+            Some(_) => state.found(name, path),
+            None => state.create(name, identity, name_is_durable),
         }
-        let name: Arc<str> = name.into();
-        let inode = Inode(u32::try_from(state.files.len()).unwrap_or(u32::MAX));
-        state.files.push(name.clone());
-        state.names.insert(name.clone(), (inode, Some(identity)));
-        state.push(Op::Create { name, inode, durable: name_is_durable });
-        inode
     }
 
     pub(crate) fn delete(&self, name: &str, durable: bool, forward: impl FnOnce() -> c_int) -> c_int {
-        let mut state = self.state();
+        let mut state = self.looked_aside();
         let code = forward();
         if code == SQLITE_OK && state.names.remove(name).is_some() {
             state.push(Op::Delete { name: name.into(), durable });
@@ -159,7 +221,7 @@ impl Recorder {
         data: &[u8],
         mut forward: impl FnMut(&[u8]) -> c_int,
     ) -> c_int {
-        let mut state = self.state();
+        let mut state = self.looked_aside();
         let (written, fails) = match state.strikes(inode, false) {
             None => (data.len(), None),
             Some(FaultKind::NoSpace) => (0, Some(SQLITE_FULL)),
@@ -175,7 +237,7 @@ impl Recorder {
     }
 
     pub(crate) fn truncate(&self, inode: Inode, size: u64, forward: impl FnOnce() -> c_int) -> c_int {
-        let mut state = self.state();
+        let mut state = self.looked_aside();
         let code = forward();
         if code == SQLITE_OK {
             state.push(Op::Truncate { inode, size });
@@ -184,7 +246,7 @@ impl Recorder {
     }
 
     pub(crate) fn sync(&self, inode: Inode, folder: bool) -> c_int {
-        let mut state = self.state();
+        let mut state = self.looked_aside();
         if state.strikes(inode, true).is_some() {
             state.push(Op::FailedSync { inode });
             return SQLITE_IOERR_FSYNC;
@@ -195,6 +257,26 @@ impl Recorder {
 }
 
 impl State {
+    fn create(&mut self, name: &str, identity: Option<u64>, durable: bool) -> Inode {
+        let name: Arc<str> = name.into();
+        let inode = Inode(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        self.files.push(name.clone());
+        self.names.insert(name.clone(), (inode, identity));
+        self.push(Op::Create { name, inode, durable });
+        inode
+    }
+
+    /// A file that was written without SQLite, and synced. Its name is given to it last, because to a power cut it is
+    /// as it was before or as it is now.
+    fn found(&mut self, name: &str, path: &Path) -> Inode {
+        let inode = Inode(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        if !self.killed {
+            self.tape.write(inode, 0, &std::fs::read(path).unwrap_or_default());
+        }
+        self.push(Op::Sync { inode, folder: false });
+        self.create(name, Seen::at(path).map(|seen| seen.identity), true)
+    }
+
     fn push(&mut self, op: Op) {
         if !self.killed {
             self.tape.ops.push(op);

@@ -135,14 +135,15 @@ const TRIES: u32 = 200;
 impl Taking {
     fn lives(&mut self, root: &Path) -> Result<Tape, Anomaly> {
         let mut folder = tempfile::tempdir_in(root)?;
-        let mut recorder = Arc::new(Recorder::behind(Tape::default()));
+        let mut recorder = Arc::new(Recorder::behind(Tape::default(), folder.path()));
         for left in (0..self.plan.lives).rev() {
             match self.life(&folder, &recorder, left)? {
                 End::Closed => {}
                 End::Left(tape) => return Ok(tape),
                 End::Killed(tape) => {
                     folder = tempfile::tempdir_in(root)?;
-                    recorder = Arc::new(Recorder::behind(self.left_over(tape, folder.path())?));
+                    let tape = self.left_over(tape, folder.path())?;
+                    recorder = Arc::new(Recorder::behind(tape, folder.path()));
                 }
             }
         }
@@ -153,7 +154,7 @@ impl Taking {
     /// cut can still take away; after a power cut something else, and nothing of it is lost any more.
     fn left_over(&mut self, mut tape: Tape, folder: &Path) -> Result<Tape, Anomaly> {
         let disk = all_written(&tape);
-        if self.planted == Some(Planted::NoBootCheckpoint) || self.rng.percent(60) {
+        if self.planted.is_some_and(Planted::needs_kills) || self.rng.percent(60) {
             disk.image(&tape, Mood::Kept, &mut self.rng, folder)?;
             tape.ops.push(Op::Mark(Mark::Killed));
             return Ok(tape);
@@ -194,16 +195,21 @@ impl Taking {
     }
 
     fn open(&mut self, folder: &TempDir, recorder: &Recorder) -> Result<SqliteStores, Anomaly> {
+        if self.planted == Some(Planted::LeftoversTrusted) {
+            recorder.overlook_what_is_written_again();
+        }
         let faulty = self.rng.percent(self.plan.fault_percent / 2);
         if faulty {
             recorder.plan(self.fault());
         }
+        recorder.expect_start()?;
         recorder.mark(Mark::Opening);
         let mut opened = self.plan.options.open(folder.path());
         for _ in 0..TRIES {
             if opened.is_ok() || recorder.faults_struck() == 0 {
                 break;
             }
+            recorder.expect_start()?;
             opened = self.plan.options.open(folder.path());
         }
         recorder.mark(Mark::Opened);
@@ -221,7 +227,7 @@ impl Taking {
         let times = if kind == FaultKind::SyncFails || rng.percent(50) { 1 } else { 1 + rng.below(20) };
         let fault = Fault { kind, file, after: small(rng.below(60)), times: small(times) };
         match self.planted {
-            Some(Planted::FailedSyncAcknowledged) => {
+            Some(planted) if planted.needs_failed_syncs() => {
                 Fault { kind: FaultKind::SyncFails, file: "log.db-wal", after: fault.after / 4, times: 1 }
             }
             _ => fault,
@@ -235,7 +241,7 @@ impl Taking {
         came: Came,
         is_last: bool,
     ) -> Result<End, Anomaly> {
-        if self.rng.percent(self.plan.kill_percent) {
+        if self.planted.is_some_and(Planted::needs_kills) || self.rng.percent(self.plan.kill_percent) {
             let tape = match came {
                 Came::Done => self.kill(recorder, is_last),
                 Came::Fatal => recorder.finish(),
@@ -294,6 +300,7 @@ impl Taking {
     }
 
     fn life_without_checkpoint(&mut self, folder: &TempDir, recorder: &Recorder) -> Result<End, Anomaly> {
+        recorder.expect_start()?;
         let count = planted::shown_without_checkpoint(folder.path())?;
         let history = &self.story.history;
         let shown = history.events.get(..count).and_then(<[_]>::last).map_or(0, |event| event.version);

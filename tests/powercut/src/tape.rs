@@ -15,7 +15,8 @@ pub type Version = u32;
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// An empty file was made. `durable` says that the folder was synced before anybody wrote to it.
+    /// A name was given to a file that had none, and is empty unless it has been written already. `durable` says that
+    /// the folder was synced before anybody wrote to it.
     Create {
         /// Its name.
         name: Arc<str>,
@@ -126,14 +127,14 @@ impl Promise {
 }
 
 impl Tape {
-    /// A tape of a disk on which a folder's databases are as they are, for sure.
+    /// A tape of a disk on which a folder's files are as they are, for sure.
     ///
     /// # Errors
     /// When the folder can not be read.
     pub fn of(folder: &Path) -> io::Result<Tape> {
         let mut names: Vec<String> = std::fs::read_dir(folder)?
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name.contains(".db") && !name.ends_with("-shm"))
+            .filter(|name| (name.contains(".db") && !name.ends_with("-shm")) || name == "log.mark")
             .collect();
         names.sort();
         let mut tape = Tape::default();

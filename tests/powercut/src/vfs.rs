@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -159,10 +158,9 @@ unsafe extern "C" fn open(
             return code;
         }
         if let Some((recorder, path, name)) = recorded(name) {
-            let identity = path.metadata().map_or(0, |it| it.ino());
             let is_main = flags & ffi::SQLITE_OPEN_MAIN_DB != 0;
             let syncs_folder = flags & ffi::SQLITE_OPEN_CREATE != 0 && !is_main;
-            let inode = recorder.opened(&name, identity, is_main);
+            let inode = recorder.opened(&name, &path, is_main);
             (*handle).tap = Box::into_raw(Box::new(Tap { recorder, inode, syncs_folder }));
         }
         (*handle).base.pMethods = &METHODS;

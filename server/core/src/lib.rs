@@ -8,6 +8,7 @@ pub mod session;
 pub mod outstanding;
 pub mod room;
 pub mod authz;
+pub mod pipeline;
 pub mod tail;
 pub mod delivery;
 mod pen;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use hark_core::Refusal;
 use hark_core::delivery::Fetch;
+use hark_core::pipeline::{Pipeline, Place};
 use hark_core::ports::{Cursor, Position, Stored};
 use hark_protocol::{
-    AccountId, AccountName, AccountRole, Authenticated, Correlation, DeviceId, EncodedFrame, Frame,
+    AccountId, AccountName, AccountRole, Authenticated, ClientId, Correlation, DeviceId, EncodedFrame, Frame,
     PresenceMode, RoomId, SubscribeItem,
 };
 use parking_lot::Mutex;
@@ -119,6 +120,8 @@ pub(crate) enum Order {
     SessionReplaced,
     /// Another connection of the device follows the room durably now.
     Replaced(RoomId, FollowKey),
+    /// Too many rooms wait for a publish of the connection's that was refused: go.
+    TooMuchRefused,
     /// The writer has room again.
     WriterHasRoom,
 }
@@ -127,6 +130,8 @@ pub(crate) enum Order {
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     inbox: Mutex<Inbox>,
+    /// The order of the connection's publishes; the writer's, but for those that do not get so far.
+    pub(crate) pipeline: Mutex<Pipeline>,
     waker: AtomicWaker,
 }
 
@@ -181,6 +186,22 @@ impl Link {
         let closed = Inbox { is_closed: true, ..Inbox::default() };
         let left = std::mem::replace(&mut *self.inbox.lock(), closed);
         drop(left);
+    }
+
+    /// Takes note of a publish that is refused before it gets to the writer, and says what its author is told.
+    pub(crate) fn refuse_publish(
+        &self,
+        room: RoomId,
+        (client_id, abandons): (ClientId, bool),
+        refusal: Refusal,
+    ) -> Refusal {
+        let mut pipeline = self.pipeline.lock();
+        match pipeline.enter(room, client_id, abandons) {
+            Place::Free => pipeline.refused(room, client_id, refusal),
+            // Why the room can not be had matters more than the order, if it is for good.
+            Place::Behind if !refusal.code().is_retryable() => refusal,
+            Place::Behind => Refusal::PredecessorRefused,
+        }
     }
 
     /// Ready when something was left since the last [`Link::take`].

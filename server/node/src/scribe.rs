@@ -8,7 +8,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hark_core::ports::{Appended, Change, Draft, LogReader, LogStore, Outcome, Proposal, StoreError, Target};
+use hark_core::pipeline::Place;
+use hark_core::ports::{
+    Appended, Author, Change, Draft, LogReader, LogStore, Outcome, Proposal, StoreError, Target,
+};
+use hark_core::room::{Ask, Room};
 use hark_core::{Limits, Refusal};
 use hark_protocol::{Kind, RoomId, Seq};
 
@@ -85,25 +89,29 @@ impl Scribe {
     fn write_singly(&mut self, jobs: Vec<Job>) -> Result<(), String> {
         let mut jobs = VecDeque::from(jobs);
         let mut result = Ok(());
+        // What has to be judged again must not be passed by those behind it.
+        let left = self.backlog.len();
         while result.is_ok()
-            && let Some(job) = jobs.pop_front()
+            && self.backlog.len() == left
+            && let Some(mut job) = jobs.pop_front()
         {
             let started = Instant::now();
-            let draft = self.judge(&job);
+            let draft = self.judge(&mut job);
             match self.log.append(self.clock.now(), vec![draft]) {
                 Ok(outcomes) => self.tell(vec![job], outcomes, started),
                 Err(error) => result = self.refuse(vec![job], error),
             }
         }
-        jobs.append(&mut self.backlog);
-        self.backlog = jobs;
+        let behind = self.backlog.split_off(self.backlog.len() - left);
+        self.backlog.extend(jobs);
+        self.backlog.extend(behind);
         result
     }
 
     /// Refuses what was taken and is not written.
     pub(crate) fn give_up(&mut self) {
         let left = std::mem::take(&mut self.backlog);
-        left.into_iter().for_each(|job| job.answer(Decision::Refused(Refusal::Unavailable)));
+        left.into_iter().for_each(|job| job.refuse(Refusal::Unavailable));
     }
 
     /// Nothing of these was stored; or, if the sync failed, nobody knows.
@@ -115,29 +123,41 @@ impl Scribe {
             StoreError::Damaged(_) => (Refusal::Internal, Ok(())),
             StoreError::Unavailable(_) => (Refusal::Unavailable, Ok(())),
         };
-        jobs.into_iter().for_each(|job| job.answer(Decision::Refused(refusal.clone())));
+        for mut job in jobs {
+            // Of several of one pipeline the first is refused, and the others wait for it; but where nobody knows
+            // what is stored, none is said to have waited.
+            let told = job.refused(refusal.clone());
+            let told = if result.is_err() { refusal.clone() } else { told };
+            job.answer(Decision::Refused(told));
+        }
         result
     }
 
     /// Judges what waits, in order, until a batch is full. Behind a change of its own a room gives no more to
-    /// the batch, because what follows has to be judged by what that change makes of the room.
+    /// the batch, because what follows has to be judged by what that change makes of the room; and behind a
+    /// publish that is refused for now its pipeline gives no more, because only the store knows whether it is a
+    /// retry of what is stored.
     fn take_batch(&mut self) -> (Vec<Job>, Vec<Draft>) {
         let (mut jobs, mut drafts, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut changing: HashSet<RoomId> = HashSet::new();
+        let mut unsettled: HashSet<(usize, RoomId)> = HashSet::new();
         let mut left = VecDeque::new();
         while jobs.len() < BATCH_DRAFTS_MAX && bytes < BATCH_BYTES_MAX {
-            let Some(job) = self.backlog.pop_front() else { break };
+            let Some(mut job) = self.backlog.pop_front() else { break };
+            let pipeline = Arc::as_ptr(&job.link) as usize;
             if let Goal::Room(entry, _) = &job.goal
-                && changing.contains(&entry.id())
+                && (changing.contains(&entry.id()) || unsettled.contains(&(pipeline, entry.id())))
             {
                 left.push_back(job);
                 continue;
             }
-            let draft = self.judge(&job);
-            if let Target::Room(room) = draft.target
-                && is_change(&draft.proposal)
-            {
-                changing.insert(room);
+            let draft = self.judge(&mut job);
+            if let Target::Room(room) = draft.target {
+                if is_change(&draft.proposal) {
+                    changing.insert(room);
+                } else if job.publish.is_some() && may_come_again(&draft.proposal) {
+                    unsettled.insert((pipeline, room));
+                }
             }
             bytes += job.bytes();
             jobs.push(job);
@@ -148,14 +168,20 @@ impl Scribe {
         (jobs, drafts)
     }
 
-    fn judge(&self, job: &Job) -> Draft {
+    fn judge(&self, job: &mut Job) -> Draft {
+        let place = job.place();
         let (target, proposal, judged_at) = match &job.goal {
             Goal::Create(room, verdict) => {
                 let proposal = verdict.clone().map_or_else(Proposal::Refuse, |()| joins());
                 (Target::Create(room.clone()), proposal, Seq::ZERO)
             }
             Goal::Room(entry, ask) => entry.look(|room| {
-                (Target::Room(entry.id()), room.judge(&job.author, ask, &self.limits), room.judged_at())
+                let proposal = match (place, &job.publish) {
+                    (Place::Behind, _) => Proposal::Refuse(Refusal::PredecessorRefused),
+                    (Place::Free, None) => room.judge(&job.author, ask, &self.limits),
+                    (Place::Free, Some(_)) => judge_publish(room, &job.author, ask, &self.limits),
+                };
+                (Target::Room(entry.id()), proposal, room.judged_at())
             }),
         };
         let (author, client_id, request) = (job.author.clone(), job.client_id, job.request);
@@ -170,7 +196,7 @@ impl Scribe {
         let mut by_room: BTreeMap<RoomId, (Arc<RoomEntry>, Vec<Appended>)> = BTreeMap::new();
         let mut decided = Vec::with_capacity(jobs.len());
         let mut again = VecDeque::new();
-        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        for (mut job, outcome) in jobs.into_iter().zip(outcomes) {
             let decision = match outcome {
                 Outcome::Appended(appended) => {
                     events += appended.len();
@@ -184,7 +210,7 @@ impl Scribe {
                 }
                 Outcome::Duplicate(position) => Decision::Duplicate(position),
                 Outcome::Conflict => Decision::Refused(Refusal::Conflict),
-                Outcome::Refused(refusal) => Decision::Refused(refusal),
+                Outcome::Refused(refusal) => Decision::Refused(job.refused(refusal)),
                 Outcome::Stale => {
                     self.refresh(&job);
                     again.push_back(job);
@@ -225,6 +251,21 @@ fn first_of(appended: &[Appended]) -> Decision {
     }
 }
 
+/// Judges a publish that comes too fast by whether its author may publish at all: a stranger is not told to come
+/// again.
+fn judge_publish(room: &Room, author: &Author, ask: &Ask, limits: &Limits) -> Proposal {
+    match (ask, room.view(author.account)) {
+        (Ask::Refused(_), Err(stranger)) => Proposal::Refuse(stranger),
+        _ => room.judge(author, ask, limits),
+    }
+}
+
+/// Whether it is refused for now.
+fn may_come_again(proposal: &Proposal) -> bool {
+    matches!(proposal, Proposal::Refuse(refusal)
+        if *refusal != Refusal::PredecessorRefused && refusal.code().is_retryable())
+}
+
 /// Whether carrying it out changes what the room's later requests are judged by.
 fn is_change(proposal: &Proposal) -> bool {
     matches!(proposal, Proposal::Append { change, .. } if change.is_control())
@@ -234,3 +275,6 @@ fn is_change(proposal: &Proposal) -> bool {
 fn joins() -> Proposal {
     Proposal::Append { kind: Kind::JOIN, body: Bytes::new(), change: Change::None }
 }
+
+#[cfg(test)]
+mod tests;

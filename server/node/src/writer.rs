@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hark_core::Refusal;
+use hark_core::pipeline::Place;
 use hark_core::ports::{Author, NewRoom, RequestHash};
 use hark_core::room::Ask;
-use hark_protocol::{ClientId, Correlation};
+use hark_protocol::{ClientId, Correlation, RoomId};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, watch};
 
@@ -33,6 +34,18 @@ pub(crate) struct Job {
     pub(crate) client_id: ClientId,
     pub(crate) request: RequestHash,
     pub(crate) goal: Goal,
+    /// Its part in the order of its connection's publishes, if it is one.
+    pub(crate) publish: Option<InOrder>,
+}
+
+/// A publish as its connection's pipeline knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InOrder {
+    pub(crate) room: RoomId,
+    /// Whether it gives up what was refused before it.
+    pub(crate) abandons: bool,
+    /// Where it stands, once it has entered.
+    pub(crate) place: Option<Place>,
 }
 
 /// What a job wants.
@@ -56,6 +69,42 @@ impl Job {
     /// Tells the asker what came of it.
     pub(crate) fn answer(self, decision: Decision) {
         self.link.answer(Answer::Decided(self.correlation, decision));
+    }
+
+    /// Tells the asker that nothing came of it, or of those before it.
+    pub(crate) fn refuse(mut self, refusal: Refusal) {
+        let refusal = self.refused(refusal);
+        self.answer(Decision::Refused(refusal));
+    }
+
+    /// Where it stands among its connection's publishes; what is none stands nowhere behind another. It enters
+    /// once, however often it is judged, but one before it may have been refused since.
+    pub(crate) fn place(&mut self) -> Place {
+        let Some(publish) = &mut self.publish else { return Place::Free };
+        let mut pipeline = self.link.pipeline.lock();
+        let place = match publish.place {
+            None => pipeline.enter(publish.room, self.client_id, publish.abandons),
+            Some(Place::Free) if !publish.abandons => pipeline.place(publish.room, self.client_id),
+            Some(place) => place,
+        };
+        publish.place = Some(place);
+        place
+    }
+
+    /// Takes note of a refusal, and says what the asker is told.
+    pub(crate) fn refused(&mut self, refusal: Refusal) -> Refusal {
+        let (place, Some(publish)) = (self.place(), &self.publish) else { return refusal };
+        if place == Place::Behind {
+            return Refusal::PredecessorRefused;
+        }
+        let mut pipeline = self.link.pipeline.lock();
+        let told = pipeline.refused(publish.room, self.client_id, refusal);
+        let is_overdue = pipeline.is_overdue();
+        drop(pipeline);
+        if is_overdue {
+            self.link.order(Order::TooMuchRefused);
+        }
+        told
     }
 }
 
@@ -133,7 +182,7 @@ impl Writer {
         let mut queue = self.queue.lock();
         if queue.is_closed {
             drop(queue);
-            job.answer(Decision::Refused(Refusal::Unavailable));
+            job.refuse(Refusal::Unavailable);
             return None;
         }
         if queue.is_full() {
@@ -161,7 +210,7 @@ impl Writer {
         let jobs = std::mem::take(&mut queue.jobs);
         let waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
-        jobs.into_iter().for_each(|job| job.answer(Decision::Refused(Refusal::Unavailable)));
+        jobs.into_iter().for_each(|job| job.refuse(Refusal::Unavailable));
         waiting.into_iter().for_each(|link| link.order(Order::WriterHasRoom));
     }
 

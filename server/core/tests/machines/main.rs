@@ -15,6 +15,7 @@ mod room_matrix;
 mod room_schedules;
 mod cursors_and_rates;
 mod delivery;
+mod pipelines;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 

@@ -66,6 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn refuse_decided(&mut self, correlation: Correlation, refusal: &Refusal) -> Result<(), CloseReason> {
         self.hub.metrics.publish_answered(match refusal {
             Refusal::Rate { .. } => PublishOutcome::Rate,
+            Refusal::PredecessorRefused => PublishOutcome::Predecessor,
             Refusal::Unavailable => PublishOutcome::Unavailable,
             _ => PublishOutcome::Refused,
         });

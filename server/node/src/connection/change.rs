@@ -31,7 +31,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let prepared = prepare(&hub, &author, frame).await.map(|(entry, ask, client_id)| {
                 let goal = Goal::Room(entry, refusal.map_or(ask, Ask::Refused));
                 Prepared {
-                    job: Job { link: Arc::clone(&link), correlation, author, client_id, request, goal },
+                    job: Job {
+                        link: Arc::clone(&link),
+                        correlation,
+                        author,
+                        client_id,
+                        request,
+                        goal,
+                        publish: None,
+                    },
                     wait,
                 }
             });
@@ -50,7 +58,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let prepared = new_room(&hub, &author, frame).await.map(|(client_id, room, verdict)| {
                 let goal = Goal::Create(room, refusal.map_or(verdict, Err));
                 Prepared {
-                    job: Job { link: Arc::clone(&link), correlation, author, client_id, request, goal },
+                    job: Job {
+                        link: Arc::clone(&link),
+                        correlation,
+                        author,
+                        client_id,
+                        request,
+                        goal,
+                        publish: None,
+                    },
                     wait,
                 }
             });

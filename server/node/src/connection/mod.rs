@@ -281,6 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn on_order(&mut self, order: Order) -> Result<(), CloseReason> {
         match order {
             Order::Disabled => return self.leave_because(CloseReason::AccountDisabled),
+            Order::TooMuchRefused => return Err(CloseReason::Flood),
             Order::SessionReplaced => return self.leave_because(CloseReason::SessionReplaced),
             Order::Replaced(room, key) => self.replaced(room, key),
             Order::WriterHasRoom => {

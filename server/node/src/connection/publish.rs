@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Connection;
 use crate::link::{Answer, Prepared};
 use crate::room_entry::RoomEntry;
-use crate::writer::{Goal, Job};
+use crate::writer::{Goal, InOrder, Job};
 
 /// A publish that would have to wait longer than this for its rate is refused instead.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -35,13 +35,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (room, client_id) = (publish.room, publish.client_id);
         let frame = Frame::Publish(publish);
         let request = self.hub.identities.hash(&frame);
-        let Frame::Publish(Publish { kind, body, .. }) = frame else { return };
+        let Frame::Publish(Publish { kind, body, abandon, .. }) = frame else { return };
         let (refusal, wait) = self.rate(&author);
         let ask = refusal.map_or_else(|| Ask::Publish { kind, body: own(body.into_bytes()) }, Ask::Refused);
         let link = Arc::clone(&self.link);
         let job = move |entry: Arc<RoomEntry>| {
+            let publish = Some(InOrder { room, abandons: abandon, place: None });
             let goal = Goal::Room(entry, ask);
-            Job { link, correlation, author, client_id, request, goal }
+            Job { link, correlation, author, client_id, request, goal, publish }
         };
         if let Some(entry) = self.hub.loaded_room(room) {
             return self.submit_later(job(entry), wait);
@@ -49,7 +50,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.is_preparing = true;
         let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
         self.hub.tasks.spawn(async move {
-            let prepared = hub.room(room).await.map(|entry| Prepared { job: job(entry), wait });
+            let prepared = match hub.room(room).await {
+                Ok(entry) => Ok(Prepared { job: job(entry), wait }),
+                // Nobody but this connection is waited for, and nothing of it is on its way to the room.
+                Err(refusal) => Err(link.refuse_publish(room, (client_id, abandon), refusal)),
+            };
             link.answer(Answer::Prepared(correlation, Box::new(prepared)));
         });
     }

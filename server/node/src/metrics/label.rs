@@ -63,6 +63,8 @@ label! {
         Refused = "refused",
         /// It came too fast.
         Rate = "rate",
+        /// One before it was refused and may come again.
+        Predecessor = "predecessor_refused",
         /// The store could not take it.
         Unavailable = "unavailable",
     }

@@ -63,7 +63,10 @@ async fn a_whole_batch_fails_together_and_can_be_sent_again() {
         (1..=50).map(|id| publish(room, id, format!("message {id}")).into()).collect();
     ann.send_all(requests).await;
     let said = ann.barrier().await;
-    let refused = every!(said, Error).len();
+    let errors = every!(said, Error);
+    assert_eq!(errors[0].code, ErrorCode::UNAVAILABLE);
+    assert!(errors[1..].iter().all(|error| error.code == ErrorCode::PREDECESSOR_REFUSED), "{errors:?}");
+    let refused = errors.len();
     let stored = every!(said, Published).len();
     assert!(refused > 0 && refused + stored == 50, "{refused} refused, {stored} stored");
     let acked = ann.publish_all(room, 1..=50).await;
@@ -86,7 +89,8 @@ async fn a_store_that_can_not_be_trusted_fails_the_node_and_acknowledges_nothing
     assert!(why.contains("a sync failed"), "{why}");
     assert!(!rig.node.is_ready());
     // The next sync may well succeed, and still nobody knows what the disk holds.
-    assert_eq!(ann.refusal(publish(room, 2, "after")).await.code, ErrorCode::UNAVAILABLE);
+    assert_eq!(ann.refusal(publish(room, 2, "after")).await.code, ErrorCode::PREDECESSOR_REFUSED);
+    assert_eq!(ann.refusal(publish(room, 1, "gone")).await.code, ErrorCode::UNAVAILABLE);
     assert_eq!(ann.log(room).await.len(), 1);
     assert!(rig.shutdown().await.in_time);
 }

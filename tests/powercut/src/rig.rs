@@ -45,7 +45,7 @@ impl Config {
     /// So many images of an honest disk.
     pub fn new(seed: u64, images: u64) -> Config {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Config { seed, images, images_per_take: 40, threads, syncs: Syncs::Full, planted: None }
+        Config { seed, images, images_per_take: 80, threads, syncs: Syncs::Full, planted: None }
     }
 
     /// Whether anomalies are what is looked for, so that one does not end the run.

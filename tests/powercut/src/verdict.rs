@@ -6,7 +6,7 @@ use std::path::Path;
 use hark_core::ports::{Draft, LogStore, Outcome, Stored};
 use hark_core::testkit::drafts::{asking, message};
 use hark_protocol::{RoomId, Seq, UnixMillis};
-use hark_store_sqlite::{Options, SqliteStores};
+use hark_store_sqlite::{Housekeeping, Options, SqliteStores};
 
 use crate::anomaly::{Anomaly, Kind};
 use crate::directory::DirectoryView;
@@ -60,7 +60,10 @@ impl Image<'_> {
     /// # Errors
     /// The first anomaly.
     pub fn judge(&self, rng: &mut Rng) -> Result<Judged, Anomaly> {
-        let judged = self.compare(open(self.folder)?)?;
+        // Most images keep house in place, because starting a thread for each takes time.
+        let housekeeping = if rng.percent(75) { Housekeeping::Inline } else { Housekeeping::Thread };
+        let opened = options().housekeeping(housekeeping).open(self.folder);
+        let judged = self.compare(opened.map_err(|error| Kind::WillNotOpen.seen(error))?)?;
         self.go_on(judged, rng)
     }
 

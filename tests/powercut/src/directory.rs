@@ -1,8 +1,8 @@
-//! Changes of the directory, and the whole of it as it can be read.
+//! Changes of the directory, of cursors and of sessions, and the whole of it as it can be read.
 
 use hark_core::ports::{
-    AccountRow, Cursor, CursorStore, DeviceRow, Directory, DirectoryError, NewAccount, NewDevice,
-    PasswordHash, StoreError, TokenHash,
+    AccountRow, Cursor, CursorStore, DeviceRow, Directory, DirectoryError, FoundSession, Hold, NewAccount,
+    NewDevice, PasswordHash, SessionChange, SessionId, Sessions, StoreError, TokenHash,
 };
 use hark_protocol::{AccountId, AccountRole, DeviceId, Epoch, RoomId, Seq, UnixMillis};
 
@@ -15,6 +15,17 @@ pub const TOKENS_MAX: u64 = 10;
 pub const ROOMS_MAX: u64 = 6;
 
 const SETTINGS: [&str; 3] = ["key", "motto", "welcome"];
+
+/// Tokens of sessions that are looked up, the newest.
+const SESSION_TOKENS: usize = 12;
+
+/// Long enough that no session lapses.
+const LIFETIME_MS: u64 = 1 << 40;
+
+/// A store of everything that is not the log.
+pub trait Everything: Directory + CursorStore + Sessions {}
+
+impl<T: Directory + CursorStore + Sessions> Everything for T {}
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -35,6 +46,10 @@ pub enum DirectoryChange {
     SetDisabled(AccountId, bool),
     /// A device is forgotten.
     ForgetDevice(DeviceId),
+    /// Sessions begin, are taken up, are left and end.
+    Sessions(UnixMillis, Vec<SessionChange>),
+    /// No session has a connection.
+    PartSessions(UnixMillis),
 }
 
 impl DirectoryChange {
@@ -44,14 +59,15 @@ impl DirectoryChange {
         let devices: Vec<DeviceId> = view.devices.iter().flatten().map(|device| device.id).collect();
         let Some((account, password)) = account else { return DirectoryChange::AddAccount(number) };
         match (rng.below(100), rng.pick(&devices)) {
-            (0..40, Some(device)) => {
+            (0..25, Some(device)) => sessions(view, *device, number, rng),
+            (25..40, Some(device)) => {
                 let rooms = 1 + rng.below(3);
                 let cursor = |room| (*device, RoomId(1 + room), Cursor { epoch: Epoch(7), seq: Seq(number) });
                 DirectoryChange::SaveCursors((0..rooms).map(cursor).collect())
             }
             (40..45, Some(device)) => DirectoryChange::ForgetDevice(*device),
-            (45..65, _) if view.tokens < TOKENS_MAX => {
-                DirectoryChange::AddDevice(account, view.tokens + 1, password)
+            (45..65, _) if view.known.tokens < TOKENS_MAX => {
+                DirectoryChange::AddDevice(account, view.known.tokens + 1, password)
             }
             (65..75, _) => DirectoryChange::SetDisplayName(account, number),
             (75..78, _) => DirectoryChange::SetPassword(account, number),
@@ -68,7 +84,7 @@ impl DirectoryChange {
     ///
     /// # Errors
     /// The store's.
-    pub fn apply(&self, directory: &(impl Directory + CursorStore)) -> Result<String, StoreError> {
+    pub fn apply(&self, directory: &impl Everything) -> Result<String, StoreError> {
         match self {
             DirectoryChange::AddAccount(number) => text(directory.add_account(account(*number))),
             DirectoryChange::AddDevice(account, token, password) => {
@@ -86,8 +102,38 @@ impl DirectoryChange {
                 text(directory.set_disabled(*account, *disabled))
             }
             DirectoryChange::ForgetDevice(device) => text(directory.forget_device(*device).map_err(from)),
+            DirectoryChange::Sessions(now, changes) => {
+                text(directory.change_sessions(*now, changes).map_err(from))
+            }
+            DirectoryChange::PartSessions(now) => text(directory.part_sessions(*now).map_err(from)),
         }
     }
+}
+
+/// Some changes of sessions, one after the other.
+fn sessions(view: &DirectoryView, device: DeviceId, number: u64, rng: &mut Rng) -> DirectoryChange {
+    let now = UnixMillis(number);
+    if rng.percent(10) {
+        return DirectoryChange::PartSessions(now);
+    }
+    let mut change = |turn| {
+        let new = session_token(number * 4 + turn);
+        let known = rng.pick(&view.known.session_tokens).copied().map(session_token);
+        let hold = Hold { session: SessionId(1 + rng.below(8)), generation: 1 + rng.below(3) };
+        match (rng.below(10), known) {
+            (0..5, Some(token)) => SessionChange::TakeUp { token, new, lifetime_ms: LIFETIME_MS },
+            (5, _) => SessionChange::Leave(hold),
+            (6, _) => SessionChange::End(hold),
+            _ => SessionChange::Begin { device, token: new, sessions_max: 3, lifetime_ms: LIFETIME_MS },
+        }
+    };
+    DirectoryChange::Sessions(now, (0..2).map(&mut change).collect())
+}
+
+fn session_token(number: u64) -> TokenHash {
+    let mut token = [0x5e; 32];
+    token[..8].copy_from_slice(&number.to_le_bytes());
+    TokenHash(token)
 }
 
 fn from(error: StoreError) -> DirectoryError {
@@ -130,6 +176,33 @@ fn device(account: AccountId, number: u64, password: &PasswordHash) -> NewDevice
     }
 }
 
+/// What whoever makes the next change knows of the ones before. No part of the directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Tokens of devices that have been used.
+    pub tokens: u64,
+    /// The newest tokens of sessions.
+    pub session_tokens: Vec<u64>,
+}
+
+impl Known {
+    /// What is known after one more change.
+    #[must_use]
+    pub fn after(&self, change: &DirectoryChange) -> Known {
+        let mut known = self.clone();
+        match change {
+            DirectoryChange::AddDevice(..) => known.tokens += 1,
+            DirectoryChange::Sessions(now, _) => {
+                known.session_tokens.extend([now.0 * 4, now.0 * 4 + 1]);
+                let old = known.session_tokens.len().saturating_sub(SESSION_TOKENS);
+                known.session_tokens.drain(..old);
+            }
+            _ => {}
+        }
+        known
+    }
+}
+
 /// The whole directory, as far as a history can change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryView {
@@ -141,14 +214,17 @@ pub struct DirectoryView {
     pub cursors: Vec<Option<Cursor>>,
     /// Values of the settings.
     pub settings: Vec<Option<Vec<u8>>>,
-    /// Tokens that have been used. No part of the directory: it is for whoever makes the next one.
-    pub tokens: u64,
+    /// Sessions by the known tokens.
+    pub sessions: Vec<Option<FoundSession>>,
+    /// What was known when it was read.
+    pub known: Known,
 }
 
 impl Default for DirectoryView {
     fn default() -> DirectoryView {
         let (devices, settings) = (vec![None; TOKENS_MAX as usize], vec![None; SETTINGS.len()]);
-        DirectoryView { accounts: Vec::new(), devices, cursors: Vec::new(), settings, tokens: 0 }
+        let (accounts, cursors, sessions) = (Vec::new(), Vec::new(), Vec::new());
+        DirectoryView { accounts, devices, cursors, settings, sessions, known: Known::default() }
     }
 }
 
@@ -157,10 +233,7 @@ impl DirectoryView {
     ///
     /// # Errors
     /// The store's.
-    pub fn read(
-        directory: &(impl Directory + CursorStore),
-        tokens: u64,
-    ) -> Result<DirectoryView, StoreError> {
+    pub fn read(directory: &impl Everything, known: Known) -> Result<DirectoryView, StoreError> {
         let accounts = directory.accounts(AccountId(0), 1_000)?;
         // At a time before all others: nothing is noted of this use.
         let find = |number| directory.device(&token(number), UnixMillis(0));
@@ -172,6 +245,8 @@ impl DirectoryView {
             }
         }
         let settings = SETTINGS.iter().map(|key| directory.setting(key)).collect::<Result<_, _>>()?;
-        Ok(DirectoryView { accounts, devices, cursors, settings, tokens })
+        let session = |number: &u64| directory.session(&session_token(*number), UnixMillis(0));
+        let sessions = known.session_tokens.iter().map(session).collect::<Result<_, _>>()?;
+        Ok(DirectoryView { accounts, devices, cursors, settings, sessions, known })
     }
 }

@@ -106,9 +106,8 @@ impl Story {
                 self.refresh(&mut rooms, &events);
             }
             Change::Directory(change, _) => {
-                let new_token = matches!(change, DirectoryChange::AddDevice(..));
-                let tokens = directory.tokens + u64::from(new_token);
-                directory = Arc::new(sure(DirectoryView::read(&*self.memory.directory, tokens)));
+                let known = directory.known.after(change);
+                directory = Arc::new(sure(DirectoryView::read(&*self.memory.directory, known)));
             }
         }
         let events_before = self.history.events.len();

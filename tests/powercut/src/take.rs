@@ -69,7 +69,7 @@ impl Plan {
             changes: 10 + rng.below(40),
             kill_percent: 60,
             watched: rng.percent(25),
-            fault_percent: *rng.pick(&[0, 0, 20, 60]).unwrap_or(&0),
+            fault_percent: *rng.pick(&[0, 15, 30, 60]).unwrap_or(&0),
             options: options.checkpoints(pages, pages * 4).index_batch(batch),
         }
     }
@@ -220,8 +220,12 @@ impl Taking {
     /// Something that goes wrong some time.
     fn fault(&mut self) -> Fault {
         let rng = &mut self.rng;
-        let kinds = [FaultKind::SyncFails, FaultKind::NoSpace, FaultKind::ShortWrite, FaultKind::WriteFails];
-        let kind = *rng.pick(&kinds).unwrap_or(&FaultKind::SyncFails);
+        let kind = match rng.below(5) {
+            0 | 1 => FaultKind::SyncFails,
+            2 => FaultKind::NoSpace,
+            3 => FaultKind::ShortWrite,
+            _ => FaultKind::WriteFails,
+        };
         let files = ["log.db-wal", "log.db-wal", "log.db", "directory.db", "index.db", ""];
         let file = *rng.pick(&files).unwrap_or(&"");
         let times = if kind == FaultKind::SyncFails || rng.percent(50) { 1 } else { 1 + rng.below(20) };

@@ -189,7 +189,7 @@ impl Image<'_> {
         expected.dedup();
         let mut found = DirectoryView::default();
         for view in &expected {
-            found = DirectoryView::read(&*stores.directory, view.tokens)
+            found = DirectoryView::read(&*stores.directory, view.known.clone())
                 .map_err(|error| Kind::StoreFailed.seen(error))?;
             if found == **view {
                 return Ok(());

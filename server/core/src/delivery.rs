@@ -17,14 +17,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use hark_protocol::{
-    AccountId, Ack, Correlation, EndReason, Head, RoomId, Seq, SubscriptionEnded, encode_into,
+    AccountId, Ack, Correlation, EndReason, Epoch, Head, RoomId, Seq, SubscriptionEnded, encode_into,
 };
 
 use crate::outstanding::Progress;
 use crate::pen::{Pen, Turn};
 use crate::ports::{Budget, Stored};
 use crate::room::Room;
+use crate::room::View;
 use crate::subscription::{BeyondSent, Subscription};
+use crate::watch::Watches;
 
 /// Events written for one room before the next one has its turn.
 const TURN_EVENTS_MAX: u64 = 64;
@@ -111,6 +113,8 @@ pub struct Delivery<H> {
     /// Places taken by those who read from the store.
     places_taken: usize,
     lagging: usize,
+    /// The subscriptions of the level `heads`.
+    watches: Watches<H>,
 }
 
 impl<H: RoomHandle> Delivery<H> {
@@ -127,12 +131,13 @@ impl<H: RoomHandle> Delivery<H> {
             queued: VecDeque::new(),
             places_taken: 0,
             lagging: 0,
+            watches: Watches::new(account),
         }
     }
 
     /// Adds a subscription, in the place of the one to that room if there is any.
     pub fn insert(&mut self, room: RoomId, handle: H, subscription: Subscription) {
-        self.remove(room);
+        self.end(room);
         self.generations += 1;
         let generation = self.generations;
         let head_told = Seq::ZERO;
@@ -153,7 +158,19 @@ impl<H: RoomHandle> Delivery<H> {
         self.hint(room);
     }
 
-    /// Ends a subscription, and hands back what it held on to.
+    /// Adds a subscription of the level `heads` whose first event would be `next`, in the place of the one to that
+    /// room if there is any.
+    pub fn watch(&mut self, room: RoomId, handle: H, view: &View, next: Seq) {
+        self.end(room);
+        self.watches.insert(room, handle, view, next);
+    }
+
+    /// Ends the subscription to that room, of whatever level; true if there was one.
+    pub fn end(&mut self, room: RoomId) -> bool {
+        self.remove(room).is_some() || self.watches.remove(room).is_some()
+    }
+
+    /// Ends a subscription of the level `full`, and hands back what it held on to.
     pub fn remove(&mut self, room: RoomId) -> Option<(H, Subscription)> {
         let entry = self.entries.remove(&room)?;
         self.lagging -= usize::from(entry.is_lagging);
@@ -197,12 +214,12 @@ impl<H: RoomHandle> Delivery<H> {
 
     /// How many subscriptions there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.watches.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Events sent and not acknowledged, over all subscriptions.
@@ -210,19 +227,27 @@ impl<H: RoomHandle> Delivery<H> {
         self.in_flight
     }
 
-    /// The subscription to that room.
+    /// Where the subscription to that room stands: the last seq that was sent, or its position if it is one of the
+    /// level `heads`.
+    pub fn place(&self, room: RoomId) -> Option<(Epoch, Seq)> {
+        let full = self.get(room).map(|subscription| (subscription.epoch(), subscription.sent()));
+        full.or_else(|| self.watches.place(room))
+    }
+
+    /// The subscription of the level `full` to that room.
     pub fn get(&self, room: RoomId) -> Option<&Subscription> {
         self.entries.get(&room).map(|entry| &entry.subscription)
     }
 
     /// What gives access to a room that is followed.
     pub fn handle(&self, room: RoomId) -> Option<&H> {
-        self.entries.get(&room).map(|entry| &entry.handle)
+        self.entries.get(&room).map(|entry| &entry.handle).or_else(|| self.watches.handle(room))
     }
 
     /// The room may have news. A hint too many costs a look, a hint too few costs time until the next
     /// [`Delivery::recheck`]; neither costs an event.
     pub fn hint(&mut self, room: RoomId) {
+        self.watches.hint(room);
         if let Some(entry) = self.entries.get_mut(&room)
             && !entry.is_dirty
             && !entry.is_ended
@@ -235,6 +260,7 @@ impl<H: RoomHandle> Delivery<H> {
 
     /// Compares every cursor with its room's head, in case a hint was lost.
     pub fn recheck(&mut self) {
+        self.watches.recheck();
         let behind = |entry: &Entry<H>| entry.subscription.next() <= entry.handle.with(Room::head);
         let rooms: Vec<RoomId> =
             self.entries.iter().filter(|(_, entry)| behind(entry)).map(|(room, _)| *room).collect();
@@ -252,7 +278,9 @@ impl<H: RoomHandle> Delivery<H> {
     /// # Errors
     /// [`BeyondSent`], after which the peer's count can not be trusted.
     pub fn on_ack(&mut self, ack: &Ack) -> Result<bool, BeyondSent> {
-        let Some(entry) = self.entries.get_mut(&ack.room) else { return Ok(false) };
+        let Some(entry) = self.entries.get_mut(&ack.room) else {
+            return self.watches.on_ack(ack).unwrap_or(Ok(false));
+        };
         if entry.subscription.epoch() != ack.epoch {
             return Ok(false);
         }
@@ -363,6 +391,22 @@ impl<H: RoomHandle> Delivery<H> {
     /// How many subscriptions are out of credit while their rooms have more.
     pub fn lagging(&self) -> usize {
         self.lagging
+    }
+
+    /// Writes the HEADs of subscriptions of the level `heads` that are due, until `out` holds `bytes_max`, and hands
+    /// out the rooms from which the account was removed.
+    pub fn tell_watches(&mut self, now_ns: u64, bytes_max: usize, out: &mut Vec<u8>) -> Vec<RoomId> {
+        self.watches.tell(now_ns, bytes_max, out)
+    }
+
+    /// Whether subscriptions of the level `heads` want a tick, a second from now.
+    pub fn wants_tick(&self) -> bool {
+        self.watches.wants_tick()
+    }
+
+    /// A second has passed: those that wanted it are told of by [`Delivery::tell_watches`].
+    pub fn tick(&mut self) {
+        self.watches.tick();
     }
 
     /// Writes a HEAD for every subscription that lags and whose room has moved on since the last. An account

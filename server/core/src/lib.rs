@@ -13,6 +13,7 @@ pub mod tail;
 pub mod delivery;
 mod pen;
 pub mod subscription;
+pub mod watch;
 pub mod cursor_book;
 pub mod rate;
 pub mod epoch;

@@ -79,6 +79,12 @@ impl Tail {
         Seq(self.first.0 + self.events.len() as u64)
     }
 
+    /// Why the first event behind `seq` that removes the account does so, if the tail has it.
+    pub fn removal(&self, account: AccountId, seq: Seq) -> Option<EndReason> {
+        let mut events = self.from(seq.next().max(self.first))?;
+        events.find_map(|(_, event)| event.removes.filter(|it| it.account == account)).map(|it| it.reason)
+    }
+
     /// The events from `seq` on; `None` when the tail does not reach back so far.
     pub fn from(&self, seq: Seq) -> Option<impl Iterator<Item = (Seq, &TailEvent)>> {
         let skip = usize::try_from(seq.0.checked_sub(self.first.0)?).ok()?;

@@ -87,9 +87,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             durable: (item.mode == SubscriptionMode::DURABLE).then_some(identity.device),
             is_hinted: false,
         };
+        self.hub.metrics.subscription_began();
+        if item.level == Level::HEADS {
+            delivery.watch(item.room, entry.follow(follower), view, next);
+            return;
+        }
         let max = self.hub.limits().window_events_max;
         let window = if item.window == 0 { max } else { item.window.min(max) };
-        self.hub.metrics.subscription_began();
         delivery.insert(item.room, entry.follow(follower), Subscription::new(view, next, window));
     }
 
@@ -101,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Lets go of a subscription that has ended.
     pub(super) fn end_subscription(&mut self, room: RoomId) {
         if let Some(delivery) = &mut self.delivery
-            && delivery.remove(room).is_some()
+            && delivery.end(room)
         {
             self.hub.metrics.subscription_ended();
         }
@@ -112,8 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(delivery) = &self.delivery else { return };
         // The connection may have subscribed anew since the order was given.
         let is_it = delivery.handle(room).is_some_and(|follow| follow.key() == key);
-        let Some(subscription) = delivery.get(room).filter(|_| is_it) else { return };
-        let (epoch, seq) = (subscription.epoch(), subscription.sent());
+        let Some((epoch, seq)) = delivery.place(room).filter(|_| is_it) else { return };
         let ended = SubscriptionEnded { room, epoch, seq, reason: EndReason::REPLACED };
         encode_into(Correlation::NONE, &ended, self.io.out());
         self.end_subscription(room);
@@ -151,14 +154,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if lagging != self.lag_told {
             self.hub.metrics.lag_changed(self.lag_told, lagging);
             self.lag_told = lagging;
-            self.deadlines.set_lagging(lagging > 0, Instant::now());
         }
+        let wants_tick = self.delivery.as_ref().is_some_and(Delivery::wants_tick);
+        self.deadlines.set_lagging(lagging > 0 || wants_tick, Instant::now());
     }
 
-    /// Tells a peer that lags how far behind it is.
+    /// Tells a peer that lags how far behind it is, and has those looked at again that were told a second ago.
     pub(super) fn tell_heads(&mut self) {
         if let Some(delivery) = &mut self.delivery {
             delivery.tell_heads(self.io.out());
+            delivery.tick();
         }
     }
 }
@@ -168,7 +173,7 @@ async fn look_up(
     device: hark_protocol::DeviceId,
     item: &SubscribeItem,
 ) -> Result<(Arc<RoomEntry>, Option<Cursor>), Refusal> {
-    if !item.mode.is_known() || item.level != Level::FULL || !item.from.is_known() {
+    if !item.mode.is_known() || !item.level.is_known() || !item.from.is_known() {
         return Err(Refusal::Unsupported("this way to follow a room is unknown"));
     }
     let entry = hub.room(item.room).await?;

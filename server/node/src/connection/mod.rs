@@ -366,7 +366,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(delivery) = &mut self.delivery else { return };
         let round = delivery.round(OUT_BYTES_MAX, self.io.out());
         self.hub.metrics.delivered(usize::try_from(round.events).unwrap_or(usize::MAX));
-        for room in round.ended {
+        let removed = delivery.tell_watches(self.hub.now_ns(), OUT_BYTES_MAX, self.io.out());
+        for room in round.ended.into_iter().chain(removed) {
             self.end_subscription(room);
         }
         for fetch in round.fetches {

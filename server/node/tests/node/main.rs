@@ -12,6 +12,7 @@ mod accounts;
 mod rooms;
 mod publishing;
 mod following;
+mod watching;
 mod history;
 mod ephemeral;
 mod deadlines;

@@ -5,3 +5,4 @@ mod client;
 mod log;
 mod schedule;
 mod world;
+mod watches;

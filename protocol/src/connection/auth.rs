@@ -69,7 +69,8 @@ payload! {
         pub device_token: Secret<TOKEN_BYTES_MAX>,
         /// Whether a session was taken up again.
         pub resumed: bool,
-        /// What takes the session up again after this connection; empty = the login ends with the connection.
+        /// What takes the session up again after this connection; empty = nothing does, and the client
+        /// logs in anew.
         pub session_token: Secret<TOKEN_BYTES_MAX>,
         /// For how many seconds the session outlives its connection; 0 without a session.
         pub session_lifetime_s: u32,

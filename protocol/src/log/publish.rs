@@ -22,8 +22,8 @@ payload! {
         pub client_id: ClientId,
         /// A kind that clients may publish.
         pub kind: Kind,
-        /// Whether what was refused before it in this room is given up: it will not be sent again, and this one
-        /// need not wait for it.
+        /// Whether the refused PUBLISH for which the room waits is given up: it will not be sent again, and this
+        /// one need not wait for it.
         pub abandon: bool,
         /// The body, which the server does not read.
         pub body: Blob<BODY_BYTES_MAX>,

@@ -225,8 +225,16 @@ fn second_connection(schema: &Schema) -> Vec<Step> {
         ),
         client(1, hello(), ""),
         server(1, welcome(schema), "As before."),
-        client(2, auth(AuthMethod::DEVICE_TOKEN, "dev-91c04e", ""), "The token takes the password's place."),
-        server(2, authenticated(""), "The same device; no new token."),
+        client(
+            2,
+            Resume { session_token: secret("ses-3ad7f0"), presence: PresenceMode::VISIBLE },
+            "The session goes on, without a password.",
+        ),
+        server(
+            2,
+            Authenticated { resumed: true, session_token: secret("ses-81b6e2"), ..authenticated("") },
+            "The same device, and a new session token for the next time.",
+        ),
         client(
             3,
             subscribe(From::POSITION, EPOCH, 2),

@@ -113,6 +113,8 @@ fn connect(kind: &ConnectErrorKind, words: &str) -> Failure {
         }
         ConnectErrorKind::Disabled => (Refused, "ask the server's operator"),
         ConnectErrorKind::Limit(refusal) | ConnectErrorKind::Refusal(refusal) => return refused(refusal),
+        ConnectErrorKind::SessionExpired => (Refused, "run `hark login`"),
+        ConnectErrorKind::SessionReplaced => (Refused, "another program has taken up the session"),
         ConnectErrorKind::Closed => (NotReached, "try again later"),
         ConnectErrorKind::Protocol => (NotReached, "check that hark and the server fit together"),
         _ => (NotReached, "try again later"),

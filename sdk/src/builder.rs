@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hark_protocol::limits::AGENT_BYTES_MAX;
-use hark_protocol::{Line, PresenceMode};
+use hark_protocol::{AccountName, Line, PresenceMode};
 use rustls::pki_types::ServerName;
 use tokio::task::spawn_blocking;
 
@@ -17,7 +17,8 @@ use crate::dial::Dialer;
 use crate::driver::{self, Keeping};
 use crate::entropy::{Entropy, Ids, OsEntropy};
 use crate::error::{ConnectError, ConnectErrorKind, Error, RegisterError};
-use crate::handle::OutboxBounds;
+use crate::export::SessionExport;
+use crate::handle::{Kept, OutboxBounds};
 use crate::options::{Offline, Reconnect};
 use crate::outbox::disk::Disk;
 use crate::outbox::{OUTBOX_BYTES_DEFAULT, OutboxOptions, Writing};
@@ -46,6 +47,7 @@ struct Settings {
     window: u32,
     agent: String,
     outbox: Option<OutboxOptions>,
+    resume: Option<SessionExport>,
     send_within: Option<Duration>,
     queue_bytes: usize,
     entropy: Arc<dyn Entropy>,
@@ -66,6 +68,7 @@ impl ClientBuilder {
             window: WINDOW,
             agent: concat!("hark-sdk/", env!("CARGO_PKG_VERSION")).to_owned(),
             outbox: None,
+            resume: None,
             send_within: None,
             queue_bytes: OUTBOX_BYTES_DEFAULT,
             entropy: Arc::new(OsEntropy),
@@ -102,6 +105,13 @@ impl<C: Connector> ClientBuilder<C> {
     /// What happens to requests while there is no connection: up to 1024 publishes wait unless told otherwise.
     pub fn offline(self, offline: Offline) -> Self {
         self.set(|settings| Settings { offline, ..settings })
+    }
+
+    /// Goes on where an earlier process was: takes its session up again, and knows how far it had come in each room
+    /// (see [`Room::events_from_saved`](crate::Room::events_from_saved)). When the session is no more the client logs
+    /// in with the credentials, if it has any; the positions are as good as before.
+    pub fn resume(self, export: SessionExport) -> Self {
+        self.set(|settings| Settings { resume: Some(export), ..settings })
     }
 
     /// Bytes of bodies of unanswered publishes that are kept in memory, 64 MiB unless told otherwise; a single one may
@@ -182,12 +192,17 @@ impl<C: Connector> ClientBuilder<C> {
     /// [`ConnectErrorKind`] says which check failed. Nothing secret is sent before the server was recognised.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let dialer = self.dialer()?;
+        let address: Address = self.settings.address.parse().map_err(address_error)?;
+        let resume = self.settings.resume.clone();
         let credentials = self.settings.credentials.clone();
-        let credentials =
-            credentials.ok_or_else(|| address_error("there are no credentials to log in with"))?;
+        let account = account(&address, credentials.as_ref(), resume.as_ref())?;
+        let (session_token, resumed) =
+            resume.map_or_else(Default::default, |export| (export.token, export.positions));
         let config = Config {
             agent: agent(&self.settings.agent),
             credentials,
+            session_token,
+            positions: resumed.clone(),
             presence: self.settings.presence,
             offline: self.settings.offline,
             reconnect: self.settings.reconnect,
@@ -195,28 +210,28 @@ impl<C: Connector> ClientBuilder<C> {
             window: self.settings.window,
         };
         let ids = Ids::new(self.settings.entropy.clone(), &*self.settings.clock);
-        let keeping = self.keeping(config.credentials.name().as_str(), ids.random()).await?;
+        let kept =
+            Kept { server_address: address.to_string(), resumed, send_within: self.settings.send_within };
+        let keeping = self.keeping(account, kept, ids.random()).await?;
         driver::start(dialer, config, ids, keeping).await
     }
 
     /// Opens the outbox, and says how much it holds.
-    async fn keeping(&self, account: &str, salt: u64) -> Result<Keeping, ConnectError> {
-        let send_within = self.settings.send_within;
+    async fn keeping(&self, account: AccountName, kept: Kept, salt: u64) -> Result<Keeping, ConnectError> {
         let Some(options) = self.settings.outbox.clone() else {
             let entries_max = self.settings.offline.queue_max();
             let bounds = OutboxBounds { entries_max, bytes_max: self.settings.queue_bytes };
-            return Ok(Keeping { bounds, disk: None, send_within });
+            return Ok(Keeping { bounds, disk: None, kept });
         };
         let bounds = OutboxBounds { entries_max: options.entries_max, bytes_max: options.bytes_max };
-        let address: Address = self.settings.address.parse().map_err(address_error)?;
-        let (server, account, writing) = (address.to_string(), account.to_owned(), options.writing);
-        let open = move || Disk::open(&options.dir, &server, &account, options.damaged, salt);
+        let (server, writing) = (kept.server_address.clone(), options.writing);
+        let open = move || Disk::open(&options.dir, &server, account.as_str(), options.damaged, salt);
         let disk = match writing {
             Writing::Inline => open(),
             Writing::Background => spawn_blocking(open).await.map_err(address_error)?,
         };
         let disk = disk.map_err(ConnectErrorKind::Outbox)?;
-        Ok(Keeping { bounds, disk: Some((disk, writing)), send_within })
+        Ok(Keeping { bounds, disk: Some((disk, writing)), kept })
     }
 
     /// Looks at a server without trusting it: its certificate, whether the builder's trust would accept that, and
@@ -295,6 +310,26 @@ const WINDOW: u32 = 256;
 
 fn address_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ConnectError {
     Error::with(ConnectErrorKind::Address, error)
+}
+
+/// Who the client will be.
+fn account(
+    address: &Address,
+    credentials: Option<&Credentials>,
+    resume: Option<&SessionExport>,
+) -> Result<AccountName, ConnectError> {
+    let resumable = resume.filter(|export| export.has_session()).map(SessionExport::account);
+    let account = credentials.map(Credentials::name).or(resumable);
+    let account = account.ok_or_else(|| address_error("there are no credentials to log in with"))?;
+    match resume {
+        Some(export) if export.server() != address.to_string() => {
+            Err(address_error(format!("the exported session is one of {}", export.server())))
+        }
+        Some(export) if export.account() != account => {
+            Err(address_error(format!("the exported session is one of {}", export.account())))
+        }
+        _ => Ok(account.clone()),
+    }
 }
 
 fn agent(text: &str) -> Line<AGENT_BYTES_MAX> {

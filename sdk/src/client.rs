@@ -19,6 +19,8 @@ use crate::admin::Admin;
 use crate::builder::ClientBuilder;
 use crate::credentials::Token;
 use crate::error::{Error, RequestError, RequestErrorKind, RoomError, RoomErrorKind};
+use crate::event::Position;
+use crate::export::SessionExport;
 use crate::handle::Handle;
 use crate::new_room::NewRoom;
 use crate::outbox::Outbox;
@@ -208,6 +210,36 @@ impl Client {
         self.done(ProfileSet { display_name }).await
     }
 
+    /// Says that the network has changed, or is there again: an operating system's own word, a device that wakes up.
+    /// A client that waits for its next attempt makes it at once, unless the server has said when to come back; one
+    /// that looks connected asks for a sign of life and gives up after three seconds without one. Cheap, and harmless
+    /// when nothing has changed.
+    pub fn network_changed(&self) {
+        self.handle.shared.network.notify_one();
+    }
+
+    /// What another process needs to go on where this one is: the session, and how far each followed room was taken.
+    /// An item counts as taken when the next one is asked for, or by [`Events::done`](crate::Events::done). May be
+    /// called at any time, also after [`Client::close`], which keeps the session.
+    ///
+    /// The session's token changes with every connection, and the one before it is good until the new one has been
+    /// used. So export again after each [`ClientEvent::Connected`]; with an older one, the credentials are needed, and
+    /// the positions are as good as ever.
+    pub async fn export_session(&self) -> SessionExport {
+        let positions = self.handle.positions().await;
+        SessionExport {
+            server: self.handle.server_address.clone(),
+            account: self.account().name,
+            token: self.handle.session_token(),
+            positions,
+        }
+    }
+
+    /// Where an earlier process was in a room, as [`ClientBuilder::resume`] was told.
+    pub fn saved_position(&self, room: RoomId) -> Option<Position> {
+        self.handle.resumed.get(&room).copied()
+    }
+
     /// What was published and has no verdict yet.
     pub fn outbox(&self) -> Outbox {
         Outbox::new(self.clone())
@@ -219,7 +251,7 @@ impl Client {
     }
 
     /// Ends the client: waits for the answers to what is outstanding, for ten seconds at most, takes leave of the
-    /// server and closes the connection. The login is kept. Every clone, room and stream made from it ends with
+    /// server and closes the connection. The login and the session are kept. Every clone, room and stream made from it ends with
     /// it. Dropping the future does not stop it.
     pub async fn close(&self) {
         self.handle.close(Disposition::KEEP, CLOSE_PATIENCE).await;
@@ -236,13 +268,26 @@ impl Client {
     /// [`RequestErrorKind::Offline`] when the server can not be told because there is no connection; the client
     /// then lives on. `Unknown` when the connection was lost before the server had closed it, and `Closed`.
     pub async fn logout(&self) -> Result<(), RequestError> {
+        self.end(Disposition::FORGET_DEVICE).await
+    }
+
+    /// Ends the client and its session: what was [exported](Client::export_session) of it is worth nothing any more.
+    /// The device stays.
+    ///
+    /// # Errors
+    /// As [`Client::logout`].
+    pub async fn end_session(&self) -> Result<(), RequestError> {
+        self.end(Disposition::END).await
+    }
+
+    async fn end(&self, disposition: Disposition) -> Result<(), RequestError> {
         match self.state() {
             ClientState::Connected => {}
             ClientState::Closing | ClientState::Closed { .. } => return Err(RequestErrorKind::Closed.into()),
             _ => return Err(RequestErrorKind::Offline.into()),
         }
         let mut states = self.handle.shared.state.subscribe();
-        self.handle.close(Disposition::FORGET_DEVICE, CLOSE_PATIENCE).await;
+        self.handle.close(disposition, CLOSE_PATIENCE).await;
         let closed = states.wait_for(|state| matches!(state, ClientState::Closed { .. }));
         let ended =
             timeout(CLOSE_PATIENCE, closed).await.ok().and_then(Result::ok).map(|state| state.clone());

@@ -31,12 +31,17 @@ impl<C: Connector> Dialer<C> {
         Dialer { connector, address, server_name, tls: TlsConnector::from(Arc::new(config)) }
     }
 
-    /// One attempt, without a deadline of its own.
+    /// One attempt, without a deadline of its own, at `elsewhere` if that is given: another address of the service,
+    /// which must show a certificate for the same name.
     ///
     /// # Errors
     /// [`ConnectErrorKind`]: the network's, or the check of the handshake that failed.
-    pub(crate) async fn dial(&self) -> Result<TlsStream<C::Stream>, ConnectError> {
-        let stream = self.connector.connect(&self.address).await.map_err(|error| self.unreachable(error))?;
+    pub(crate) async fn dial(&self, elsewhere: Option<&str>) -> Result<TlsStream<C::Stream>, ConnectError> {
+        let address = match elsewhere {
+            Some(text) => text.parse().map_err(|error| Error::with(ConnectErrorKind::Address, error))?,
+            None => self.address.clone(),
+        };
+        let stream = self.connector.connect(&address).await.map_err(|error| unreachable(&address, error))?;
         let expected = self.server_name.to_str().into_owned();
         let stream = match self.tls.connect(self.server_name.clone(), stream).await {
             Ok(stream) => stream,
@@ -47,18 +52,18 @@ impl<C: Connector> Dialer<C> {
             _ => Err(handshake_error(HandshakeFailure::NoCommonAlpn)),
         }
     }
+}
 
-    fn unreachable(&self, error: io::Error) -> ConnectError {
-        let kind = match error.kind() {
-            io::ErrorKind::TimedOut => ConnectErrorKind::Timeout,
-            // What a resolver says of a name that is not there; its error kind is not one of its own.
-            _ if error.raw_os_error().is_none() && error.to_string().contains("lookup") => {
-                ConnectErrorKind::Address
-            }
-            _ => ConnectErrorKind::Refused,
-        };
-        Error::with(kind, format!("{}: {error}", self.address))
-    }
+fn unreachable(address: &Address, error: io::Error) -> ConnectError {
+    let kind = match error.kind() {
+        io::ErrorKind::TimedOut => ConnectErrorKind::Timeout,
+        // What a resolver says of a name that is not there; its error kind is not one of its own.
+        _ if error.raw_os_error().is_none() && error.to_string().contains("lookup") => {
+            ConnectErrorKind::Address
+        }
+        _ => ConnectErrorKind::Refused,
+    };
+    Error::with(kind, format!("{address}: {error}"))
 }
 
 fn handshake_error(failure: HandshakeFailure) -> ConnectError {

@@ -17,7 +17,9 @@ use crate::dial::Dialer;
 use crate::entropy::Ids;
 use crate::error::{ConnectError, ConnectErrorKind, Error, SendErrorKind};
 use crate::feed::{Dropped, Feed};
-use crate::handle::{Handle, Order, OutboxBounds, Permits, PublishOrder, Reply, Shared};
+use crate::handle::{
+    Handle, Kept as KeptByHandle, Order, OutboxBounds, Permits, Positions, PublishOrder, Reply, Shared,
+};
 use crate::outbox::disk::Disk;
 use crate::outbox::{Outcome, Pending, Settled, Writing};
 use crate::room::Sent;
@@ -66,7 +68,7 @@ pub(crate) async fn start<C: Connector>(
     driver.take_found();
     tokio::spawn(driver.run());
     // If this future is dropped, so is the only way to give orders, and the driver ends.
-    let handle = Handle::new(shared, orders, ids, window, keeping.send_within);
+    let handle = Handle::new(shared, orders, ids, window, keeping.kept);
     match connected.await {
         Ok(result) => result.map(|()| Client { handle: Arc::new(handle) }),
         Err(_) => Err(ConnectErrorKind::Closed.into()),
@@ -77,7 +79,7 @@ pub(crate) async fn start<C: Connector>(
 pub(crate) struct Keeping {
     pub(crate) bounds: OutboxBounds,
     pub(crate) disk: Option<(Disk, Writing)>,
-    pub(crate) send_within: Option<Duration>,
+    pub(crate) kept: KeptByHandle,
 }
 
 struct Driver<C: Connector> {
@@ -135,6 +137,10 @@ impl<C: Connector> Driver<C> {
                 biased;
                 order = self.orders.recv(), if !self.is_abandoned => self.on_order(order),
                 () = self.shared.wake.wait() => self.on_wake(),
+                () = self.shared.network.notified() => {
+                    let now = self.started.elapsed();
+                    self.session.on_command(Command::NetworkChanged, now, &mut self.effects);
+                }
                 written = written(&mut self.keeper) => self.on_written(written),
                 Some(_) = self.partings.join_next() => {}
                 step = self.link.step() => {
@@ -186,7 +192,7 @@ impl<C: Connector> Driver<C> {
                 }
                 Ok(None) => {
                     let rest = if wire.input.is_empty() { Rest::None } else { partial };
-                    return self.session.on_bytes(rest, now);
+                    return self.session.on_bytes(rest, now, &mut self.effects);
                 }
                 Err(error) => {
                     return self.session.on_disconnected(Lost::Frame(error), now, &mut self.effects);
@@ -311,14 +317,19 @@ impl<C: Connector> Driver<C> {
                 Command::Request { token: self.wait_for_reply(reply, permit), frame }
             }
             Order::Signal { room, kind, _permit } => Command::Signal { room, kind },
-            Order::Follow { feed, room, start, reply, permit } => {
+            Order::Read { feed, seq, .. } => Command::Read { feed, seq },
+            Order::Positions { reply, .. } => {
+                let _ = reply.send(self.positions(now));
+                return;
+            }
+            Order::Follow { feed, room, start, level, reply, permit } => {
                 // Its word that it was dropped may have come before this.
                 if feed.progress().1 == Dropped::Yes {
                     return;
                 }
                 let (id, token) = (feed.id(), self.wait_for_reply(reply, permit));
                 self.feeds.insert(id, feed);
-                Command::Follow { token, feed: id, room, start }
+                Command::Follow { token, feed: id, room, start, level }
             }
             Order::Close { disposition, patience, reply } => {
                 self.closers.extend(reply);
@@ -352,6 +363,16 @@ impl<C: Connector> Driver<C> {
         }
     }
 
+    /// How far the application has come by now in each room.
+    fn positions(&mut self, now: Duration) -> Positions {
+        let feeds: Vec<Arc<Feed>> = self.feeds.values().cloned().collect();
+        for feed in feeds {
+            let (feed, taken) = (feed.id(), feed.progress().0);
+            self.session.on_command(Command::Taken { feed, taken }, now, &mut self.effects);
+        }
+        self.session.positions().clone()
+    }
+
     fn perform(&mut self) {
         while !self.effects.is_empty() {
             self.perform_all();
@@ -370,9 +391,9 @@ impl<C: Connector> Driver<C> {
 
     fn perform_one(&mut self, effect: Effect) {
         match effect {
-            Effect::Dial => {
+            Effect::Dial { address } => {
                 let dialer = self.dialer.clone();
-                self.link = Link::Dialing(Box::pin(async move { dialer.dial().await }));
+                self.link = Link::Dialing(Box::pin(async move { dialer.dial(address.as_deref()).await }));
             }
             Effect::Send(frame) => self.link.send(&frame),
             Effect::Disconnect => {
@@ -391,12 +412,19 @@ impl<C: Connector> Driver<C> {
                     feed.push(item);
                 }
             }
+            Effect::Latest(feed, item) => {
+                if let Some(feed) = self.feeds.get(&feed) {
+                    feed.push_latest(item);
+                }
+            }
             Effect::EndFeed(feed) => {
                 if let Some(feed) = self.feeds.remove(&feed) {
                     feed.end();
                 }
             }
-            Effect::Ready { account, server, token } => self.shared.learn(account, server, token),
+            Effect::Ready { account, server, token, session_token } => {
+                self.shared.learn(account, server, token, session_token);
+            }
             Effect::Event(event) => self.tell(event),
             Effect::Leaving => {
                 self.shared.state.send_replace(ClientState::Closing);
@@ -453,6 +481,7 @@ impl<C: Connector> Driver<C> {
 
     fn on_closed(&mut self, reason: Reason) {
         debug!(%reason, "client closed");
+        self.shared.learn_positions(self.session.positions().clone());
         if let Some(first) = self.first.take() {
             let _ = first.send(Err(connect_error(&reason, self.dial_error.take())));
         }
@@ -481,7 +510,10 @@ impl<C: Connector> Driver<C> {
                 }
                 Order::Close { reply, .. } => self.closers.extend(reply),
                 // Its sender is dropped, which says so.
-                Order::Signal { .. } | Order::Pending { .. } => {}
+                Order::Signal { .. }
+                | Order::Read { .. }
+                | Order::Pending { .. }
+                | Order::Positions { .. } => {}
             }
         }
         while self.partings.join_next().await.is_some() {}
@@ -513,6 +545,7 @@ fn connect_error(reason: &Reason, dial_error: Option<ConnectError>) -> ConnectEr
         (Reason::Connect(kind), Some(error)) if error.kind() == kind => error,
         (Reason::Connect(kind), _) => kind.clone().into(),
         (Reason::Protocol(words), _) => Error::with(ConnectErrorKind::Protocol, words.clone()),
+        (Reason::SessionReplaced, _) => ConnectErrorKind::SessionReplaced.into(),
         (Reason::Lost(words), _) => Error::with(ConnectErrorKind::Closed, words.clone()),
         (reason, _) => Error::with(ConnectErrorKind::Closed, reason.to_string()),
     }

@@ -184,6 +184,10 @@ kind! {
         Busy { retry_after: Option<Duration> } => "the server is busy", true;
         /// Name and secret do not go together; which of them is wrong is never said.
         AuthFailed => "login refused: the name and the secret do not belong together", false;
+        /// The session that was to be taken up is no more, and there are no credentials to log in with.
+        SessionExpired => "the session is no more; log in again", false;
+        /// Another connection has taken this client's session up.
+        SessionReplaced => "another connection has taken up the session", false;
         /// The account was disabled.
         Disabled => "the account is disabled", false;
         /// A limit of the server was hit.

@@ -194,6 +194,22 @@ impl EndReason {
     }
 }
 
+/// How far an application has come in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The incarnation of the log.
+    pub epoch: Epoch,
+    /// The last seq that the application has; 0 = none.
+    pub seq: Seq,
+}
+
+impl From<Position> for Start {
+    /// Behind the position.
+    fn from(position: Position) -> Start {
+        Start::After { epoch: Some(position.epoch), seq: position.seq }
+    }
+}
+
 /// Where to begin to follow a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::{Stream, StreamExt};
-use hark_protocol::{Epoch, Frame, Seq};
+use hark_protocol::{Epoch, Frame, Level, Seq};
 
 use crate::error::{SubscribeError, SubscribeErrorKind};
 use crate::event::{RoomEvent, Start};
@@ -52,7 +52,7 @@ impl Events {
             taken: Taken::default(),
             handed: None,
         };
-        match handle.follow(feed, room.id(), start).await? {
+        match handle.follow(feed, room.id(), start, Level::FULL).await? {
             Frame::Subscribed(answer) if answer.rooms.len() == 1 => {
                 let verdict = &answer.rooms[0];
                 events.begun = Begun {

@@ -80,6 +80,17 @@ impl Feed {
         }
     }
 
+    /// Puts an item in, in the place of the last one of its sort if that still waits; the driver's side.
+    pub(crate) fn push_latest(&self, item: RoomEvent) {
+        let mut queue = self.lock();
+        let is_same = |last: &RoomEvent| std::mem::discriminant(last) == std::mem::discriminant(&item);
+        if queue.items.back().is_some_and(is_same) {
+            queue.items.pop_back();
+        }
+        drop(queue);
+        self.push(item);
+    }
+
     /// No item will come any more; the driver's side.
     pub(crate) fn end(&self) {
         let mut queue = self.lock();
@@ -109,7 +120,7 @@ impl Feed {
             (None, true) => Poll::Ready(None),
             (None, false) => Poll::Pending,
         };
-        let untold = queue.taken.items - queue.told;
+        let untold = queue.taken.items.saturating_sub(queue.told);
         let tell = untold >= self.tell_after || (untold > 0 && queue.items.is_empty());
         drop(queue);
         if tell {

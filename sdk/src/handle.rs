@@ -1,16 +1,17 @@
 //! What a client's handles and its driver share: the way in for requests, and what is known about the connection.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hark_protocol::{ClientId, Disposition, Frame, Publish, RoomId, SignalKind};
+use hark_protocol::{ClientId, Disposition, Frame, Level, Publish, RoomId, Seq, SignalKind};
 use tokio::sync::{
-    AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError, broadcast, mpsc, oneshot, watch,
+    AcquireError, Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, broadcast, mpsc, oneshot, watch,
 };
 
 use crate::credentials::Token;
 use crate::entropy::Ids;
-use crate::event::Start;
+use crate::event::{Position, Start};
 use crate::feed::{Feed, Wake};
 use crate::outbox::{Pending, SharedOutcomes};
 use crate::session::{Failure, FeedId};
@@ -47,10 +48,24 @@ pub(crate) enum Order {
     /// A signal, which is not.
     Signal { room: RoomId, kind: SignalKind, _permit: OwnedSemaphorePermit },
     /// A room to follow; the answer is SUBSCRIBED with its one verdict.
-    Follow { feed: Arc<Feed>, room: RoomId, start: Start, reply: Reply, permit: OwnedSemaphorePermit },
+    Follow {
+        feed: Arc<Feed>,
+        room: RoomId,
+        start: Start,
+        level: Level,
+        reply: Reply,
+        permit: OwnedSemaphorePermit,
+    },
+    /// The unread position of a watched room is to be moved.
+    Read { feed: FeedId, seq: Seq, _permit: OwnedSemaphorePermit },
+    /// How far the application has come everywhere.
+    Positions { reply: oneshot::Sender<Positions>, _permit: OwnedSemaphorePermit },
     /// The end. The answer, where somebody waits for it, comes when it is done.
     Close { disposition: Disposition, patience: Duration, reply: Option<oneshot::Sender<()>> },
 }
+
+/// How far an application has come in each room.
+pub(crate) type Positions = BTreeMap<RoomId, Position>;
 
 /// A publish on its way to the session.
 pub(crate) struct PublishOrder {
@@ -78,12 +93,25 @@ pub(crate) struct OutboxBounds {
     pub(crate) bytes_max: usize,
 }
 
+/// What a handle knows from its builder.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) server_address: String,
+    pub(crate) resumed: Positions,
+    /// How long the answer to a publish is waited for, unless it says otherwise.
+    pub(crate) send_within: Option<Duration>,
+}
+
 /// The handles' side of a driver.
 pub(crate) struct Handle {
     orders: mpsc::Sender<Order>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) ids: Ids,
     pub(crate) window: u32,
+    /// The server's address, as the builder was given it.
+    pub(crate) server_address: String,
+    /// Where an earlier process was, if this client goes on from there.
+    pub(crate) resumed: Positions,
     send_within: Option<Duration>,
 }
 
@@ -98,6 +126,8 @@ pub(crate) struct Shared {
     requests: Arc<Semaphore>,
     signals: Arc<Semaphore>,
     pub(crate) wake: Arc<Wake>,
+    /// Told when the application says that the network has changed.
+    pub(crate) network: Notify,
     pub(crate) state: watch::Sender<ClientState>,
     pub(crate) events: broadcast::Sender<ClientEvent>,
     known: Mutex<Known>,
@@ -110,6 +140,9 @@ struct Known {
     account: Option<AccountInfo>,
     server: Option<ServerInfo>,
     token: Option<Token>,
+    session_token: Option<Token>,
+    /// Positions of the rooms, as of the client's end.
+    positions: Positions,
 }
 
 impl Shared {
@@ -128,6 +161,7 @@ impl Shared {
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             signals: Arc::new(Semaphore::new(SIGNALS_MAX)),
             wake: Arc::default(),
+            network: Notify::new(),
             state: watch::channel(ClientState::Connecting).0,
             events: broadcast::channel(CLIENT_EVENTS_MAX).0,
             known: Mutex::default(),
@@ -137,11 +171,23 @@ impl Shared {
     }
 
     /// Notes what a login taught.
-    pub(crate) fn learn(&self, account: AccountInfo, server: ServerInfo, token: Option<Token>) {
+    pub(crate) fn learn(
+        &self,
+        account: AccountInfo,
+        server: ServerInfo,
+        token: Option<Token>,
+        session_token: Option<Token>,
+    ) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.session_token = session_token;
         known.account = Some(account);
         known.server = Some(server);
         known.token = token.or(known.token.take());
+    }
+
+    /// Notes where the application was when the client ended.
+    pub(crate) fn learn_positions(&self, positions: Positions) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).positions = positions;
     }
 
     /// A place in the outbox, waited for. Cancel-safe.
@@ -196,15 +242,15 @@ impl Shared {
 }
 
 impl Handle {
-    /// `send_within`: how long the answer to a publish is waited for, unless it says otherwise.
     pub(crate) fn new(
         shared: Arc<Shared>,
         orders: mpsc::Sender<Order>,
         ids: Ids,
         window: u32,
-        send_within: Option<Duration>,
+        keeping: Kept,
     ) -> Handle {
-        Handle { orders, shared, ids, window, send_within }
+        let Kept { server_address, resumed, send_within } = keeping;
+        Handle { orders, shared, ids, window, server_address, resumed, send_within }
     }
 
     /// Asks, and waits for the answer.
@@ -258,11 +304,37 @@ impl Handle {
     }
 
     /// Follows a room into `feed`.
-    pub(crate) async fn follow(&self, feed: Arc<Feed>, room: RoomId, start: Start) -> Result<Frame, Failure> {
+    pub(crate) async fn follow(
+        &self,
+        feed: Arc<Feed>,
+        room: RoomId,
+        start: Start,
+        level: Level,
+    ) -> Result<Frame, Failure> {
         let permit = self.shared.requests.clone().acquire_owned().await.map_err(|_| Failure::Closed)?;
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Follow { feed, room, start, reply, permit })?;
+        self.order(Order::Follow { feed, room, start, level, reply, permit })?;
         answer.await.unwrap_or(Err(Failure::Closed))
+    }
+
+    /// Moves the unread position of a watched room. With too many on their way the last word counts, and is the next.
+    pub(crate) fn mark_read(&self, feed: FeedId, seq: Seq) {
+        if let Ok(permit) = self.shared.signals.clone().try_acquire_owned() {
+            let _ = self.order(Order::Read { feed, seq, _permit: permit });
+        }
+    }
+
+    /// How far the application has come in each room; after the client's end, how far it had.
+    pub(crate) async fn positions(&self) -> Positions {
+        if let Ok(permit) = self.shared.requests.clone().acquire_owned().await {
+            let (reply, answer) = oneshot::channel();
+            if self.order(Order::Positions { reply, _permit: permit }).is_ok()
+                && let Ok(positions) = answer.await
+            {
+                return positions;
+            }
+        }
+        self.known().positions
     }
 
     /// Ends the client and waits until it has ended.
@@ -288,6 +360,10 @@ impl Handle {
 
     pub(crate) fn token(&self) -> Option<Token> {
         self.known().token
+    }
+
+    pub(crate) fn session_token(&self) -> Option<Token> {
+        self.known().session_token
     }
 
     fn known(&self) -> Known {

@@ -39,6 +39,7 @@ mod entropy;
 mod error;
 mod event;
 mod events;
+mod export;
 mod feed;
 mod handle;
 mod history;
@@ -51,6 +52,7 @@ mod session;
 mod status;
 mod tls;
 mod transport;
+mod watch;
 pub mod wire;
 
 pub use address::{Address, BadAddress, DEFAULT_PORT};
@@ -65,8 +67,9 @@ pub use error::{
     RegisterError, RegisterErrorKind, RequestError, RequestErrorKind, RoomError, RoomErrorKind, SendError,
     SendErrorKind, SubscribeError, SubscribeErrorKind,
 };
-pub use event::{Change, EndReason, Event, Gap, Origin, RoomEvent, Start};
+pub use event::{Change, EndReason, Event, Gap, Origin, Position, RoomEvent, Start};
 pub use events::{Begun, Events};
+pub use export::{BadExport, SessionExport};
 pub use history::{History, HistoryItem, HistoryStream};
 pub use new_room::NewRoom;
 pub use options::{OFFLINE_QUEUE_DEFAULT, Offline, Reconnect};
@@ -79,6 +82,7 @@ pub use room::{Draft, Permit, Publishing, Room, Sent};
 pub use status::{AccountInfo, ClientEvent, ClientState, Reason, ServerInfo};
 pub use tls::{BadFingerprint, Fingerprint, TlsProblem, Trust};
 pub use transport::{Connector, TcpConnector};
+pub use watch::{HeadUpdate, Watch};
 
 /// A room as the server describes it.
 pub use hark_protocol::RoomSummary as RoomInfo;

@@ -48,7 +48,7 @@ pub(crate) async fn probe<C: Connector>(
         .map_err(|error| Error::with(ConnectErrorKind::Address, error))?;
     let dialer = Dialer::new(connector, address, server_name, config);
     let conversation = async {
-        let mut talk = Talk { stream: dialer.dial().await?, input: BytesMut::new() };
+        let mut talk = Talk { stream: dialer.dial(None).await?, input: BytesMut::new() };
         let welcome = talk.greet(agent).await?;
         talk.leave().await;
         Ok::<_, ConnectError>(welcome)
@@ -89,7 +89,7 @@ pub(crate) async fn register<C: Connector>(
     patience: Duration,
 ) -> Result<(), RegisterError> {
     let opening = async {
-        let mut talk = Talk { stream: dialer.dial().await?, input: BytesMut::new() };
+        let mut talk = Talk { stream: dialer.dial(None).await?, input: BytesMut::new() };
         let welcome = talk.greet(agent).await?;
         Ok::<_, ConnectError>((talk, welcome))
     };

@@ -23,6 +23,7 @@ use crate::handle::{Answer, Permits};
 use crate::history::History;
 use crate::outbox::Outcome;
 use crate::session::Failure;
+use crate::watch::Watch;
 
 /// A room on the server. Clones are cheap. Having a handle says nothing about being a member.
 #[derive(Clone)]
@@ -182,6 +183,26 @@ impl Room {
     /// closed.
     pub async fn events(&self, start: Start) -> Result<Events, SubscribeError> {
         Events::follow(self, start).await
+    }
+
+    /// Follows the room from where an earlier process was, as [`ClientBuilder::resume`](crate::ClientBuilder::resume)
+    /// was told; from `otherwise` if it had not followed this room. What it had taken does not come again, and what
+    /// has happened since comes as [`Origin::Replay`](crate::Origin::Replay).
+    ///
+    /// # Errors
+    /// As [`Room::events`].
+    pub async fn events_from_saved(&self, otherwise: Start) -> Result<Events, SubscribeError> {
+        self.events(self.client().saved_position(self.id()).map_or(otherwise, Start::from)).await
+    }
+
+    /// Watches the room without reading it: how far its log has come, and how far that is above where one began.
+    /// [`Start::Cursor`] is the device's own cursor, which [`Watch::mark_read`] moves. A client has one subscription
+    /// for each room: watching it ends a stream of [`Room::events`], and the other way round.
+    ///
+    /// # Errors
+    /// As [`Room::events`].
+    pub async fn watch(&self, start: Start) -> Result<Watch, SubscribeError> {
+        Watch::begin(self, start).await
     }
 
     /// Reads what is stored, page after page.

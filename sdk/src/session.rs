@@ -15,17 +15,18 @@
 //! repeat (wrong secret, disabled account, no common version) lead to Closed from anywhere. Requests and
 //! subscriptions outlive connections: what was not answered is sent again, what was followed is followed on.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use hark_protocol::limits::{AGENT_BYTES_MAX, RECEIVE_FRAME_BYTES_MAX};
 use hark_protocol::{
-    AccountId, ClientId, Correlation, DecodeError, Disposition, EncodedFrame, ErrorCode, Frame, FrameError,
-    Line, Payload, PresenceMode, Publish, RawFrame, RoomId, Seq, Signal, SignalKind,
+    AccountId, AuthMethod, ClientId, Correlation, DecodeError, Disposition, EncodedFrame, ErrorCode, Frame,
+    FrameError, Level, Line, Payload, PresenceMode, Publish, RawFrame, RoomId, Seq, Signal, SignalKind,
 };
 
 use crate::credentials::{Credentials, Token as DeviceToken};
 use crate::error::ConnectErrorKind;
-use crate::event::{RoomEvent, Start};
+use crate::event::{Position, RoomEvent, Start};
 use crate::options::{Offline, Reconnect};
 use crate::probe::hello;
 use crate::status::{AccountInfo, ClientEvent, Reason, ServerInfo};
@@ -75,7 +76,12 @@ pub(crate) struct Taken {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) agent: Line<AGENT_BYTES_MAX>,
-    pub(crate) credentials: Credentials,
+    /// Who logs in; `None` where a session is all there is.
+    pub(crate) credentials: Option<Credentials>,
+    /// What takes an earlier session up again.
+    pub(crate) session_token: Option<DeviceToken>,
+    /// How far an earlier process had come in each room.
+    pub(crate) positions: BTreeMap<RoomId, Position>,
     pub(crate) presence: PresenceMode,
     pub(crate) offline: Offline,
     pub(crate) reconnect: Reconnect,
@@ -95,9 +101,13 @@ pub(crate) enum Command {
     /// Something to tell a room now or never.
     Signal { room: RoomId, kind: SignalKind },
     /// A room to follow; the answer is SUBSCRIBED with its one verdict.
-    Follow { token: Token, feed: FeedId, room: RoomId, start: Start },
+    Follow { token: Token, feed: FeedId, room: RoomId, start: Start, level: Level },
     /// How far a feed was read.
     Taken { feed: FeedId, taken: Taken },
+    /// The unread position of a watched room is to be moved.
+    Read { feed: FeedId, seq: Seq },
+    /// The network has changed, or is there again.
+    NetworkChanged,
     /// Nobody reads a feed any more.
     Unfollow { feed: FeedId },
     /// The end, when everything outstanding is answered or `patience` has passed.
@@ -107,8 +117,8 @@ pub(crate) enum Command {
 /// What is to be done; in the order in which it is listed.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Open a connection.
-    Dial,
+    /// Open a connection, to another address of the service if the server has named one.
+    Dial { address: Option<String> },
     /// Send a frame on it.
     Send(EncodedFrame),
     /// Give the connection, or the attempt, up; frames sent before this are written as far as the peer takes them.
@@ -119,12 +129,19 @@ pub(crate) enum Effect {
     Answer(Token, Result<Frame, Failure>),
     /// The next item of a feed.
     Item(FeedId, RoomEvent),
+    /// How far a watched room has come; it takes the place of what the feed was told before and has not handed out.
+    Latest(FeedId, RoomEvent),
     /// The feed has had its last item.
     EndFeed(FeedId),
     /// Something for whoever watches the client.
     Event(ClientEvent),
     /// Logged in: what that taught.
-    Ready { account: AccountInfo, server: ServerInfo, token: Option<DeviceToken> },
+    Ready {
+        account: AccountInfo,
+        server: ServerInfo,
+        token: Option<DeviceToken>,
+        session_token: Option<DeviceToken>,
+    },
     /// What is outstanding is being finished; nothing new is taken.
     Leaving,
     /// The end, for good.
@@ -166,7 +183,7 @@ pub(crate) enum Rest {
 enum State {
     Connecting { deadline: Moment },
     Hello { deadline: Moment },
-    Authenticating { deadline: Moment },
+    Authenticating { deadline: Moment, login: Login },
     Ready { since: Moment, drain: Drain },
     Waiting { until: Moment },
     Closing { deadline: Moment, disposition: Disposition },
@@ -179,6 +196,13 @@ enum Drain {
     No,
     /// It has; nothing new is sent, and the client comes back then.
     Until(Moment),
+}
+
+/// With what the client is logging in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Login {
+    Auth,
+    Resume,
 }
 
 /// See the [module](self).
@@ -194,6 +218,9 @@ pub(crate) struct Session {
     /// The server's word on when to come back.
     not_before: Moment,
     server: Option<ServerInfo>,
+    auth_methods: Vec<AuthMethod>,
+    /// Where to connect, the next one first, when the server has named other addresses; `None` = where it began.
+    addresses: VecDeque<Option<String>>,
     me: AccountId,
     flow: Flow,
     requests: Requests,
@@ -219,10 +246,12 @@ impl Session {
             was_ready: false,
             not_before: Moment::ZERO,
             server: None,
+            auth_methods: Vec::new(),
+            addresses: VecDeque::new(),
             me: AccountId(0),
             flow: Flow::new(config.window),
             requests: Requests::default(),
-            book: Book::default(),
+            book: Book::new(config.positions.clone()),
             heartbeat: Heartbeat::default(),
             leaving: None,
             config,
@@ -268,8 +297,12 @@ impl Session {
     }
 
     /// Bytes arrived, whose whole frames were handed over: the server lives.
-    pub(crate) fn on_bytes(&mut self, rest: Rest, now: Moment) {
-        self.heartbeat.on_bytes(rest, now);
+    pub(crate) fn on_bytes(&mut self, rest: Rest, now: Moment, out: &mut Vec<Effect>) {
+        if let Some(silent_for) = self.heartbeat.on_bytes(rest, now)
+            && matches!(self.state, State::Ready { .. })
+        {
+            out.push(Effect::Event(ClientEvent::Recovered { silent_for }));
+        }
     }
 
     /// The longest payload that is taken.
@@ -306,10 +339,12 @@ impl Session {
                     out.push(Effect::Send(EncodedFrame::new(Correlation::NONE, &Signal { room, kind })));
                 }
             }
-            Command::Follow { token, feed, room, start } => match self.refuses() {
+            Command::Follow { token, feed, room, start, level } => match self.refuses() {
                 Some(failure) => out.push(Effect::Answer(token, Err(failure))),
-                None => self.book.follow(token, feed, room, start, out),
+                None => self.book.follow(token, feed, room, (start, level), out),
             },
+            Command::Read { feed, seq } => self.book.on_read(feed, seq, out),
+            Command::NetworkChanged => self.on_network_changed(now, out),
             Command::Taken { feed, taken } => self.book.on_taken(feed, taken, &self.flow, now, out),
             Command::Unfollow { feed } => self.book.unfollow(feed, out),
             Command::Close { disposition, patience } => {
@@ -327,7 +362,7 @@ impl Session {
         match self.state {
             State::Connecting { deadline }
             | State::Hello { deadline }
-            | State::Authenticating { deadline }
+            | State::Authenticating { deadline, .. }
                 if now >= deadline =>
             {
                 self.lose(Reason::Connect(ConnectErrorKind::Timeout), now, out);
@@ -342,12 +377,44 @@ impl Session {
         self.pump(now, out);
     }
 
+    /// The network is another one, or is there again: what was put off is done now, what is under way must succeed
+    /// soon, and what looks alive must show it. The server's own word on when to come back is kept.
+    fn on_network_changed(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        match &mut self.state {
+            State::Waiting { until } => {
+                *until = now.max(self.not_before);
+                self.attempt = 0;
+                if *until <= now {
+                    self.dial(now, out);
+                }
+            }
+            State::Connecting { deadline }
+            | State::Hello { deadline }
+            | State::Authenticating { deadline, .. }
+                if self.was_ready =>
+            {
+                *deadline = (*deadline).min(now + ATTEMPT);
+                self.attempt = 0;
+            }
+            State::Ready { .. } => {
+                self.heartbeat.probe(now);
+                self.on_heartbeat(now, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// How far the application has come in each room that it has followed.
+    pub(crate) fn positions(&self) -> &BTreeMap<RoomId, Position> {
+        self.book.positions()
+    }
+
     /// When [`Session::on_deadline`] is to be called next.
     pub(crate) fn deadline(&self) -> Option<Moment> {
         let own = match self.state {
             State::Connecting { deadline }
             | State::Hello { deadline }
-            | State::Authenticating { deadline }
+            | State::Authenticating { deadline, .. }
             | State::Closing { deadline, .. } => Some(deadline),
             State::Waiting { until } => Some(until),
             State::Ready { .. } => self.heartbeat.deadline(),
@@ -437,6 +504,9 @@ impl Session {
         }
     }
 }
+
+/// How long an attempt that began on another network may go on.
+const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// Sends a payload that asks for nothing.
 fn tell<P: Payload>(payload: &P, out: &mut Vec<Effect>) {

@@ -24,6 +24,10 @@ pub struct AccountInfo {
     pub role: AccountRole,
     /// The device; 0 for a login that ends with its connection.
     pub device: DeviceId,
+    /// Whether the login took an earlier session up again.
+    pub resumed: bool,
+    /// For how long the server keeps the session without a connection; zero where there is none.
+    pub session_lifetime: Duration,
 }
 
 impl AccountInfo {
@@ -34,6 +38,8 @@ impl AccountInfo {
             display_name: answer.display_name.as_str().to_owned(),
             role: answer.role,
             device: answer.device,
+            resumed: answer.resumed,
+            session_lifetime: Duration::from_secs(u64::from(answer.session_lifetime_s)),
         }
     }
 }
@@ -111,13 +117,25 @@ pub enum ClientEvent {
         /// Why the last connection or attempt ended.
         reason: Reason,
     },
+    /// A sign of life was asked for and did not come in time. The connection is not given up yet; what is sent may
+    /// or may not arrive.
+    Suspect {
+        /// How long nothing has been heard.
+        silent_for: Duration,
+    },
+    /// The server was in doubt, and lives.
+    Recovered {
+        /// How long nothing had been heard.
+        silent_for: Duration,
+    },
     /// The server will close soon. The client finishes what is in flight and comes back by itself.
     GoingAway {
         /// Why.
         code: ErrorCode,
         /// When the client will come back.
         reconnect_after: Duration,
-        /// Other addresses of the same service, as the server names them; this version does not follow them.
+        /// Other addresses of the same service, as the server names them. The client tries them in turn, and then
+        /// the one that it was given; whichever answers must show a certificate for the same name as before.
         addresses: Vec<String>,
         /// The server's words.
         text: String,
@@ -174,6 +192,9 @@ pub enum Reason {
     },
     /// The server is going away, and said when to come back.
     GoingAway,
+    /// Another connection has taken this client's session up. It does not come back by itself: that would drive the
+    /// other one out.
+    SessionReplaced,
     /// The server broke the protocol.
     Protocol(String),
 }
@@ -192,6 +213,7 @@ impl fmt::Display for Reason {
                 write!(f, "the server closed the connection: {text} ({code})")
             }
             Reason::GoingAway => f.write_str("the server is going away"),
+            Reason::SessionReplaced => f.write_str("another connection has taken up the session"),
             Reason::Protocol(words) => write!(f, "the server broke the protocol: {words}"),
         }
     }

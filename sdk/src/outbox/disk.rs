@@ -276,7 +276,7 @@ mod tests {
             client_id: ClientId::new([n; 16]).unwrap(),
             kind: Kind::MESSAGE,
             abandon: false,
-            body: Blob::new(vec![n; usize::from(n) * 5]).unwrap(),
+            body: Blob::new(vec![n; usize::from(n)]).unwrap(),
         }
     }
 

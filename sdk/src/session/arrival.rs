@@ -121,8 +121,11 @@ impl Session {
                 self.book.on_subscribe_refused(&asked, &Refusal::new(&error), now, out);
                 Ok(())
             }
-            (Flight::Unsubscribe, Frame::Ok(_) | Frame::Error(_))
-            | (Flight::Heartbeat, Frame::Pong(_) | Frame::Error(_)) => Ok(()),
+            (Flight::Heartbeat, Frame::Pong(_) | Frame::Error(_)) => {
+                self.heartbeat.on_answer(now);
+                Ok(())
+            }
+            (Flight::Unsubscribe, Frame::Ok(_) | Frame::Error(_)) => Ok(()),
             (_, answer) => {
                 let words = format!("{} is not an answer to what was asked", answer.frame_type());
                 Err(Violation { words, code: ErrorCode::BAD_STATE })

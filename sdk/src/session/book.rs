@@ -16,12 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hark_protocol::{
-    AccountId, Ack, EncodedFrame, Epoch, Event as WireEvent, Gap as WireGap, Head, List, Replayed, RoomId,
-    Seq, Signalled, Subscribe, Subscribed, SubscriptionEnded, Unsubscribe, Verdict, VerdictItem,
+    AccountId, Ack, EncodedFrame, Epoch, Event as WireEvent, Gap as WireGap, Head, Level, List, Replayed,
+    RoomId, Seq, Signalled, Subscribe, Subscribed, SubscriptionEnded, Unsubscribe, Verdict, VerdictItem,
 };
 
 use crate::error::Refusal;
-use crate::event::{EndReason, Event, Gap, Origin, RoomEvent, Start};
+use crate::event::{EndReason, Event, Gap, Origin, Position, RoomEvent, Start};
 use crate::session::flow::Flow;
 use crate::session::requests::{Flight, Requests};
 use crate::session::subscription::{Phase, Place, Subscription, violation};
@@ -44,9 +44,16 @@ pub(super) struct Book {
     ripe_events: u64,
     /// When they are acknowledged at the latest.
     ack_due: Option<Moment>,
+    /// How far the application has come in each room that it has followed.
+    positions: BTreeMap<RoomId, Position>,
 }
 
 impl Book {
+    /// A book of an application that had come so far before.
+    pub(super) fn new(positions: BTreeMap<RoomId, Position>) -> Book {
+        Book { positions, ..Book::default() }
+    }
+
     // -- What the application wants -----------------------------------------------------------------------------
 
     pub(super) fn follow(
@@ -54,7 +61,7 @@ impl Book {
         token: Token,
         feed: FeedId,
         room: RoomId,
-        start: Start,
+        (start, level): (Start, Level),
         out: &mut Vec<Effect>,
     ) {
         if let Some(older) = self.remove(room) {
@@ -63,6 +70,8 @@ impl Book {
         let subscription = Subscription {
             feed,
             start,
+            level,
+            told: Seq::ZERO,
             asker: Some(token),
             place: None,
             phase: Phase::Wanted,
@@ -76,6 +85,26 @@ impl Book {
         self.rooms.insert(room, subscription);
         self.feeds.insert(feed, room);
         self.wanted.insert(room);
+    }
+
+    pub(super) fn positions(&self) -> &BTreeMap<RoomId, Position> {
+        &self.positions
+    }
+
+    /// Moves the unread position of a watched room, as far as the server has told its head.
+    pub(super) fn on_read(&mut self, feed: FeedId, seq: Seq, out: &mut Vec<Effect>) {
+        let Some(room) = self.feeds.get(&feed).copied() else { return };
+        let Some(subscription) = self.rooms.get_mut(&room) else { return };
+        let seq = seq.min(subscription.told);
+        if let Some(place) = subscription.place
+            && subscription.level == Level::HEADS
+            && seq >= place.next
+        {
+            subscription.advance(seq);
+            if let Phase::Live { .. } = subscription.phase {
+                tell(&Ack { room, epoch: place.epoch, seq }, out);
+            }
+        }
     }
 
     pub(super) fn unfollow(&mut self, feed: FeedId, out: &mut Vec<Effect>) {
@@ -103,6 +132,9 @@ impl Book {
         let Some(subscription) = self.rooms.get_mut(&room) else { return };
         let before = subscription.unacknowledged();
         subscription.taken = taken;
+        if let (Some(place), Some(seq)) = (subscription.place, taken.seq) {
+            self.positions.insert(room, Position { epoch: place.epoch, seq });
+        }
         let Phase::Live { window, .. } = subscription.phase else {
             // It may have waited for the application to catch up before it is followed on.
             if subscription.phase == Phase::Wanted && subscription.refusals == 0 {
@@ -234,6 +266,13 @@ impl Book {
         let Some(subscription) = self.rooms.get_mut(&room) else { return Ok(()) };
         match verdict.verdict {
             Verdict::EXACT | Verdict::GAP => {
+                if subscription.asker.is_some() && subscription.level == Level::FULL {
+                    // Until it has taken something the application is where it began.
+                    let begins =
+                        if verdict.verdict == Verdict::GAP { verdict.gap_from } else { verdict.next };
+                    let position = Position { epoch: verdict.epoch, seq: begins.previous() };
+                    self.positions.insert(room, position);
+                }
                 subscription.on_begun(verdict, flow, out)?;
                 // A durable cursor is to learn of what was taken while there was no connection.
                 let taken = subscription.unacknowledged();
@@ -245,6 +284,7 @@ impl Book {
                 Ok(())
             }
             Verdict::RESET => {
+                self.positions.remove(&room);
                 if let Some(mut subscription) = self.remove(room) {
                     subscription.answer(verdict.clone(), out);
                     let (epoch, first, head) = (verdict.epoch, verdict.first, verdict.head);
@@ -301,6 +341,10 @@ impl Book {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let Some((subscription, place, head)) = self.live(event.room) else { return Ok(()) };
+        if subscription.level == Level::HEADS {
+            let room = event.room;
+            return Err(violation(&format!("room {room} is watched, and an event came")));
+        }
         if event.seq < place.next {
             // Shown already.
             return Ok(());
@@ -351,6 +395,10 @@ impl Book {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let Some((subscription, _, _)) = self.live_in(mark.room, mark.epoch)? else { return Ok(()) };
+        if subscription.level == Level::HEADS {
+            subscription.tell_head(mark.head, mark.behind, out);
+            return Ok(());
+        }
         subscription.push_if_there_is_room(
             RoomEvent::Lagging { head: mark.head, behind: mark.behind },
             flow,

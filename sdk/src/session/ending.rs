@@ -5,6 +5,7 @@ use std::time::Duration;
 use hark_protocol::{Close, Correlation, Disposition, EncodedFrame, ErrorCode, Line, Scope};
 
 use crate::error::ConnectErrorKind;
+use crate::session::heartbeat::Pulse;
 use crate::session::requests::Flight;
 use crate::session::{Drain, Effect, Leave, Lost, Moment, Session, State};
 use crate::status::{ClientEvent, Reason};
@@ -15,10 +16,15 @@ impl Session {
         let reconnect_after = Duration::from_millis(u64::from(away.reconnect_after_ms));
         self.state = State::Ready { since, drain: Drain::Until(now + reconnect_after) };
         self.not_before = now + reconnect_after;
+        let addresses: Vec<String> =
+            away.addresses.iter().map(|address| address.as_str().to_owned()).collect();
+        if !addresses.is_empty() {
+            self.addresses = addresses.iter().cloned().map(Some).chain([None]).collect();
+        }
         out.push(Effect::Event(ClientEvent::GoingAway {
             code: away.code,
             reconnect_after,
-            addresses: away.addresses.iter().map(|address| address.as_str().to_owned()).collect(),
+            addresses,
             text: away.text.as_str().to_owned(),
         }));
     }
@@ -33,6 +39,7 @@ impl Session {
         let reason = match error.code {
             ErrorCode::ACCOUNT_DISABLED => Reason::Connect(ConnectErrorKind::Disabled),
             ErrorCode::SHUTTING_DOWN => Reason::GoingAway,
+            ErrorCode::SESSION_REPLACED => Reason::SessionReplaced,
             code => Reason::ClosedByServer { code, text: error.text.as_str().to_owned() },
         };
         self.lose(reason, now, out);
@@ -41,6 +48,7 @@ impl Session {
     pub(super) fn on_peer_close(&mut self, close: Close, now: Moment, out: &mut Vec<Effect>) {
         let reason = match (self.state, close.code) {
             (_, ErrorCode::ACCOUNT_DISABLED) => Reason::Connect(ConnectErrorKind::Disabled),
+            (_, ErrorCode::SESSION_REPLACED) => Reason::SessionReplaced,
             (State::Ready { drain: Drain::Until(_), .. }, _) => Reason::GoingAway,
             (State::Ready { .. }, code) => {
                 Reason::ClosedByServer { code, text: close.text.as_str().to_owned() }
@@ -51,8 +59,10 @@ impl Session {
     }
 
     pub(super) fn on_heartbeat(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        if self.heartbeat.is_dead(now) {
-            return self.lose(Reason::Silent, now, out);
+        match self.heartbeat.pulse(now) {
+            Pulse::Lost => return self.lose(Reason::Silent, now, out),
+            Pulse::Suspect(silent_for) => out.push(Effect::Event(ClientEvent::Suspect { silent_for })),
+            Pulse::Same => {}
         }
         if self.heartbeat.is_stalled(now) {
             return self.break_off("a frame is never finished".to_owned(), ErrorCode::TIMEOUT, now, out);
@@ -60,6 +70,7 @@ impl Session {
         if let Some(ping) = self.heartbeat.ping(now) {
             // One at a time: an unanswered one would be followed by a second, which says nothing more.
             if !self.requests.has_heartbeat() {
+                self.heartbeat.on_asked(now);
                 let correlation = self.requests.open(Flight::Heartbeat);
                 out.push(Effect::Send(EncodedFrame::new(correlation, &ping)));
             }
@@ -83,11 +94,17 @@ impl Session {
         {
             self.attempt = 0;
         }
+        if !matches!(self.state, State::Ready { .. }) {
+            // Where this attempt went there is nobody; the next one tries the next address.
+            self.addresses.rotate_left(usize::from(!self.addresses.is_empty()));
+        }
         out.push(Effect::Disconnect);
         self.requests.on_lost(out);
         self.book.on_lost();
         let is_over = match &reason {
             Reason::Connect(kind) => !self.was_ready || is_final(kind),
+            // Coming back would drive out who has the session now.
+            Reason::SessionReplaced => true,
             _ => !self.was_ready,
         };
         let has_left = self.leaving.is_some() && !self.is_outstanding();
@@ -185,7 +202,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Whether another attempt would only be refused again.
 fn is_final(kind: &ConnectErrorKind) -> bool {
     match kind {
-        ConnectErrorKind::AuthFailed | ConnectErrorKind::Disabled | ConnectErrorKind::Version => true,
+        ConnectErrorKind::AuthFailed
+        | ConnectErrorKind::Disabled
+        | ConnectErrorKind::SessionExpired
+        | ConnectErrorKind::Version => true,
         // A connection's error says nothing about the next connection.
         ConnectErrorKind::Refusal(refusal) => !refusal.retryable && refusal.code.scope() == Scope::REQUEST,
         _ => false,

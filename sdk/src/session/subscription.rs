@@ -13,6 +13,9 @@ use crate::session::{Effect, Failure, FeedId, Taken, Token, Violation};
 pub(super) struct Subscription {
     pub(super) feed: FeedId,
     pub(super) start: Start,
+    pub(super) level: Level,
+    /// The head that was told last, of a room that is watched.
+    pub(super) told: Seq,
     /// Who waits for the first verdict.
     pub(super) asker: Option<Token>,
     /// Where the application is, once there was a verdict.
@@ -65,7 +68,7 @@ impl Subscription {
             Start::Cursor => SubscriptionMode::DURABLE,
             _ => SubscriptionMode::TRANSIENT,
         };
-        SubscribeItem { room, from, epoch, seq, mode, level: Level::FULL, window }
+        SubscribeItem { room, from, epoch, seq, mode, level: self.level, window }
     }
 
     /// The seq that must come first, where the client named a position.
@@ -103,11 +106,23 @@ impl Subscription {
         self.phase = Phase::Live { head: verdict.head, window: flow.window };
         self.refusals = 0;
         let gap = Gap { from: verdict.gap_from, to: verdict.gap_to, reason: Some(verdict.gap_reason) };
+        if self.level == Level::HEADS {
+            let (head, behind) = (verdict.head, verdict.head.0.saturating_sub(verdict.next.previous().0));
+            self.answer(verdict, out);
+            self.tell_head(head, behind, out);
+            return Ok(());
+        }
         self.answer(verdict, out);
         match is_gap {
             true => self.push_within(RoomEvent::Gap(gap), flow, out),
             false => Ok(()),
         }
+    }
+
+    /// Tells how far a watched room has come. Not counted: only the latest word waits.
+    pub(super) fn tell_head(&mut self, head: Seq, behind: u64, out: &mut Vec<Effect>) {
+        self.told = self.told.max(head);
+        out.push(Effect::Latest(self.feed, RoomEvent::Lagging { head, behind }));
     }
 
     pub(super) fn answer(&mut self, verdict: VerdictItem, out: &mut Vec<Effect>) {

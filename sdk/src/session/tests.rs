@@ -17,7 +17,9 @@ mod model;
 fn config() -> Config {
     Config {
         agent: Line::lossy("test"),
-        credentials: Credentials::password("ann", "correct horse").unwrap(),
+        credentials: Some(Credentials::password("ann", "correct horse").unwrap()),
+        session_token: None,
+        positions: Default::default(),
         presence: PresenceMode::HIDDEN,
         offline: Offline::Queue { max: 64 },
         reconnect: Reconnect::default(),

@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a script that can not go on has failed")]
 
+mod alive;
 mod backpressure;
 mod following;
 mod login;
 mod outbox;
 mod publishing;
 mod reconnecting;
+mod resuming;
 mod server;
 mod trust;
+mod watching;

@@ -22,6 +22,7 @@ async fn silence_is_noticed_by_heartbeat() {
     assert_eq!(client.state(), ClientState::Connected);
     let begun = Instant::now();
     let mut events = client.events();
+    assert!(matches!(within(10, events.next()).await, Some(ClientEvent::Suspect { .. })));
     let lost = within(10, events.next()).await.unwrap();
     assert!(matches!(lost, ClientEvent::Reconnecting { attempt: 1, reason: Reason::Silent, .. }), "{lost:?}");
     assert!(begun.elapsed() <= Duration::from_millis(900), "{:?}", begun.elapsed());

@@ -1,7 +1,7 @@
 //! A server that does what a test tells it, frame by frame.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -72,12 +72,14 @@ impl Identity {
 /// Brings the client's end of a pipe to the server, or refuses.
 pub(crate) struct Memory {
     dialled: mpsc::UnboundedSender<DuplexStream>,
+    addresses: Arc<Mutex<Vec<String>>>,
 }
 
 impl Connector for Memory {
     type Stream = DuplexStream;
 
-    async fn connect(&self, _address: &Address) -> io::Result<DuplexStream> {
+    async fn connect(&self, address: &Address) -> io::Result<DuplexStream> {
+        self.addresses.lock().unwrap().push(address.to_string());
         let (ours, theirs) = duplex(64 * 1024);
         self.dialled.send(theirs).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
         Ok(ours)
@@ -86,7 +88,10 @@ impl Connector for Memory {
 
 pub(crate) struct Server {
     pub(crate) identity: Identity,
+    sender: mpsc::UnboundedSender<DuplexStream>,
     dialled: mpsc::UnboundedReceiver<DuplexStream>,
+    /// Where clients have connected to.
+    pub(crate) addresses: Arc<Mutex<Vec<String>>>,
     acceptor: TlsAcceptor,
     pub(crate) limits: Vec<(LimitId, u64)>,
 }
@@ -99,14 +104,20 @@ impl Server {
 
     pub(crate) fn of(identity: Identity, alpn: &[u8]) -> (Server, ClientBuilder<Memory>) {
         let (sender, dialled) = mpsc::unbounded_channel();
+        let addresses = Arc::default();
         let builder = Client::builder(NAME)
-            .connector(Memory { dialled: sender })
+            .connector(Memory { dialled: sender.clone(), addresses: Arc::clone(&addresses) })
             .trust(Trust::CaPem(identity.ca_pem.clone()))
             .credentials(Credentials::password("ann", "correct horse").unwrap());
         let acceptor = identity.acceptor(alpn);
         let limits =
             vec![(LimitId::HEARTBEAT_INTERVAL_MS, 3_600_000), (LimitId::HEARTBEAT_TIMEOUT_MS, 7_200_000)];
-        (Server { identity, dialled, acceptor, limits }, builder)
+        (Server { identity, sender, dialled, addresses, acceptor, limits }, builder)
+    }
+
+    /// What brings clients here.
+    pub(crate) fn connector(&self) -> Memory {
+        Memory { dialled: self.sender.clone(), addresses: self.addresses.clone() }
     }
 
     /// The next byte stream, before TLS.
@@ -143,6 +154,14 @@ impl Server {
         let (correlation, auth) = peer.recv().await;
         assert!(matches!(auth, Frame::Auth(_)), "{auth:?}");
         peer.send(correlation, authenticated("")).await;
+        peer
+    }
+
+    /// The next connection, on which the session with the token `old` is taken up and gets the token `new`.
+    pub(crate) async fn resume(&mut self, old: &str, new: &str) -> Peer {
+        let mut peer = self.greet().await;
+        let correlation = peer.resume(old).await;
+        peer.send(correlation, session(new, true)).await;
         peer
     }
 
@@ -196,6 +215,17 @@ impl Peer {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}
             }
+        }
+    }
+
+    /// The next RESUME, which is for the session with the token `token`.
+    pub(crate) async fn resume(&mut self, token: &str) -> Correlation {
+        match self.recv().await {
+            (correlation, Frame::Resume(resume)) => {
+                assert_eq!(resume.session_token.expose(), token);
+                correlation
+            }
+            other => panic!("RESUME, not {other:?}"),
         }
     }
 
@@ -283,6 +313,17 @@ pub(crate) fn authenticated(token: &str) -> Authenticated {
         resumed: false,
         session_token: Secret::default(),
         session_lifetime_s: 0,
+    }
+}
+
+/// A login of a device, with a session.
+pub(crate) fn session(token: &str, resumed: bool) -> Authenticated {
+    Authenticated {
+        device: DeviceId(3),
+        resumed,
+        session_token: Secret::parse(token).unwrap(),
+        session_lifetime_s: 3600,
+        ..authenticated("")
     }
 }
 

@@ -9,11 +9,20 @@ use hark_protocol::{
 use super::*;
 
 /// The states, and how a session comes to be in each.
-const STATES: [&str; 8] =
-    ["connecting", "hello", "authenticating", "ready", "draining", "waiting", "closing", "closed"];
+const STATES: [&str; 9] = [
+    "connecting",
+    "hello",
+    "authenticating",
+    "resuming",
+    "ready",
+    "draining",
+    "waiting",
+    "closing",
+    "closed",
+];
 
 /// What can happen to a session.
-const INPUTS: [&str; 21] = [
+const INPUTS: [&str; 24] = [
     "connected",
     "dial failed",
     "eof",
@@ -23,6 +32,8 @@ const INPUTS: [&str; 21] = [
     "welcome v2",
     "authenticated",
     "auth failed",
+    "session expired",
+    "session replaced",
     "account disabled",
     "busy",
     "rate",
@@ -33,17 +44,20 @@ const INPUTS: [&str; 21] = [
     "close",
     "unknown critical",
     "unknown ignorable",
+    "network changed",
     "request",
     "leave",
 ];
 
 const NOW: Moment = Duration::from_secs(100);
 
-/// A session in a state. All but the first three have logged in once; there is one publish in flight in ready and
+/// A session in a state. All but the first four have logged in once; there is one publish in flight in ready and
 /// draining, so that draining lasts.
 fn session(state: &str) -> Session {
     let mut out = Vec::new();
-    let mut session = Session::new(config(), 1, NOW, &mut out);
+    let token = (state == "resuming").then(|| Secret::parse("token").unwrap());
+    let config = Config { session_token: token, ..config() };
+    let mut session = Session::new(config, 1, NOW, &mut out);
     let publish = || Command::Request { token: Token(1), frame: publish(1) };
     if state == "connecting" {
         return session;
@@ -53,7 +67,7 @@ fn session(state: &str) -> Session {
         return session;
     }
     session.on_frame(&raw(1, &welcome(1)), NOW, &mut out);
-    if state == "authenticating" {
+    if state == "authenticating" || state == "resuming" {
         return session;
     }
     session.on_frame(&raw(2, &authenticated()), NOW, &mut out);
@@ -123,6 +137,8 @@ fn apply(session: &mut Session, input: &str, out: &mut Vec<Effect>) {
         "welcome v2" => frame(raw(1, &welcome(2))),
         "authenticated" => frame(raw(2, &authenticated())),
         "auth failed" => frame(raw(2, &error(ErrorCode::AUTH_FAILED, 0))),
+        "session expired" => frame(raw(2, &error(ErrorCode::SESSION_EXPIRED, 0))),
+        "session replaced" => frame(raw(0, &error(ErrorCode::SESSION_REPLACED, 0))),
         "account disabled" => frame(raw(0, &error(ErrorCode::ACCOUNT_DISABLED, 0))),
         "busy" => frame(raw(0, &error(ErrorCode::BUSY, 5000))),
         // Correlation 3 is the publish that is in flight.
@@ -141,6 +157,7 @@ fn apply(session: &mut Session, input: &str, out: &mut Vec<Effect>) {
         )),
         "unknown critical" => frame(strange(0x0177, 9)),
         "unknown ignorable" => frame(strange(0xc001, 0)),
+        "network changed" => session.on_command(Command::NetworkChanged, NOW, out),
         "request" => session.on_command(Command::Request { token: Token(2), frame: publish(2) }, NOW, out),
         "leave" => leave(session, out),
         other => panic!("{other} is not an input"),
@@ -151,7 +168,8 @@ fn name(state: State) -> &'static str {
     match state {
         State::Connecting { .. } => "connecting",
         State::Hello { .. } => "hello",
-        State::Authenticating { .. } => "authenticating",
+        State::Authenticating { login: Login::Auth, .. } => "authenticating",
+        State::Authenticating { login: Login::Resume, .. } => "resuming",
         State::Ready { drain: Drain::No, .. } => "ready",
         State::Ready { drain: Drain::Until(_), .. } => "draining",
         State::Waiting { .. } => "waiting",
@@ -169,7 +187,7 @@ fn shown(effect: &Effect) -> String {
             let word = words.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
             format!("fail {} {word}", token.0)
         }
-        Effect::Dial => "dial".into(),
+        Effect::Dial { .. } => "dial".into(),
         Effect::Disconnect => "disconnect".into(),
         Effect::Ready { .. } => "login".into(),
         Effect::Leaving => "leaving".into(),

@@ -157,7 +157,7 @@ impl World {
         self.is_following = true;
         let epoch = (self.shown > 0).then_some(EPOCH);
         let start = Start::After { epoch, seq: Seq(self.shown) };
-        self.command(Command::Follow { token: FOLLOW, feed: FEED, room: ROOM, start });
+        self.command(Command::Follow { token: FOLLOW, feed: FEED, room: ROOM, start, level: Level::FULL });
     }
 
     /// The process dies and another one begins, with what is on the disk and with the position of the application.
@@ -208,7 +208,7 @@ impl World {
         let mut must_follow = false;
         for effect in std::mem::take(&mut self.out) {
             match effect {
-                Effect::Dial => self.is_dialling = true,
+                Effect::Dial { .. } => self.is_dialling = true,
                 Effect::Send(frame) => {
                     let connection = self.connection.as_mut().expect("frames are sent on a connection");
                     connection.up.push_back(RawFrame::from_stored(frame.to_bytes()).unwrap());
@@ -392,7 +392,7 @@ impl World {
         let Some(raw) = self.connection.as_mut().and_then(|connection| connection.down.pop_front()) else {
             return;
         };
-        self.session.on_bytes(Rest::None, self.now);
+        self.session.on_bytes(Rest::None, self.now, &mut self.out);
         self.session.on_frame(&raw, self.now, &mut self.out);
         self.perform();
     }
@@ -407,7 +407,11 @@ impl World {
         let correlation = raw.header().correlation;
         match Frame::decode(&raw).unwrap() {
             Frame::Hello(_) => self.down(correlation, &welcome(1)),
-            Frame::Auth(_) => self.down(correlation, &authenticated()),
+            Frame::Auth(_) => self.down(correlation, &in_session()),
+            Frame::Resume(_) if self.is_wild && self.chance.one_in(4) => {
+                self.down(correlation, &error(ErrorCode::SESSION_EXPIRED, 0));
+            }
+            Frame::Resume(_) => self.down(correlation, &in_session()),
             Frame::Ping(ping) => self.down(correlation, &Frame::Pong(Pong { data: ping.data })),
             Frame::Publish(publish) => self.on_publish(correlation, &publish),
             Frame::Subscribe(subscribe) => self.on_subscribe(correlation, &subscribe),
@@ -603,6 +607,12 @@ impl World {
 
 fn publish(client_id: ClientId) -> Publish {
     Publish { room: ROOM, client_id, kind: Kind::MESSAGE, abandon: false, body: Blob::default() }
+}
+
+/// A login with a session, so that later connections try to take it up again.
+fn in_session() -> Frame {
+    let Frame::Authenticated(answer) = authenticated() else { panic!("AUTHENTICATED") };
+    Frame::Authenticated(Authenticated { session_token: Secret::parse("token").unwrap(), ..answer })
 }
 
 /// How many schedules are played: `PROPTEST_CASES`, or enough for every day.

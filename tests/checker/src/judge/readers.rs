@@ -275,10 +275,12 @@ fn trespass(room: &Room<'_>, reader: &Reader<'_>, seq: u64) -> Option<Kind> {
     let changes = room.members.get(reader.account)?;
     let began = reader.began?;
     let behind = |seq: u64| changes.partition_point(|(at, _)| *at <= seq);
-    // A stream ends with the event that removes its account, also when the account comes again later.
-    let within = &changes[changes.partition_point(|(at, _)| *at < began.next)..];
-    let removed = within.iter().find(|(_, change)| *change == Change::Out);
     let stranger = behind(began.head).checked_sub(1).is_some_and(|last| changes[last].1 == Change::Out);
+    // A stream ends with the event that removes its account, also when the account comes again later. To one that
+    // begins when the account has come again, the removals before are what was.
+    let asked = changes.partition_point(|(at, _)| *at < began.next);
+    let within = &changes[if stranger { asked } else { asked.max(behind(began.head)) }..];
+    let removed = within.iter().find(|(_, change)| *change == Change::Out);
     if removed.is_some_and(|(at, _)| *at < seq) || (stranger && removed.is_none()) {
         return Some(Kind::AfterRemoval);
     }

@@ -115,3 +115,26 @@ fn faults_without_an_effect_do_not_count() {
     let terms = Terms { least: Least { faults: 1, ..SMALL }, ..Terms::default() };
     assert_eq!(check(&records, &terms).verdict, Verdict::Unknown);
 }
+
+#[test]
+fn whoever_has_come_back_may_be_shown_its_own_removal() {
+    let lines = |next: u64, head: u64| {
+        format!(
+            r#"{{"t":1,"client":"rig","op":"history","version":1,"origin":"by hand"}}
+{{"t":2,"client":"rig","op":"room","room":"tea","epoch":1}}
+{{"t":3,"client":"rig","op":"member","room":"tea","epoch":1,"seq":1,"account":"ann","change":"in"}}
+{{"t":4,"client":"rig","op":"member","room":"tea","epoch":1,"seq":2,"account":"ann","change":"out"}}
+{{"t":5,"client":"rig","op":"member","room":"tea","epoch":1,"seq":3,"account":"ann","change":"in"}}
+{{"t":6,"client":"ann","op":"subscribe","phase":"invoke","reader":"a","room":"tea","account":"ann"}}
+{{"t":7,"client":"ann","op":"subscribe","phase":"ok","reader":"a","room":"tea","epoch":1,"next":{next},"head":{head}}}
+{{"t":8,"client":"ann","op":"deliver","reader":"a","room":"tea","epoch":1,"seq":2,"author":"ann","cid":"2","hash":"h","control":true}}
+{{"t":9,"client":"ann","op":"deliver","reader":"a","room":"tea","epoch":1,"seq":3,"author":"ann","cid":"3","hash":"h","control":true}}"#
+        )
+    };
+    let is_named = |head| {
+        let records = hark_checker::read(lines(2, head).as_bytes()).expect("it is a history");
+        check(&records, &terms()).counts.contains_key(&Kind::AfterRemoval)
+    };
+    assert!(!is_named(3), "it was a member again when it asked");
+    assert!(is_named(1), "it was removed on the stream, which ends there");
+}

@@ -71,6 +71,12 @@ const WALLS: &[Wall] = &[
         ours: &["hark-core", "hark-protocol", "hark-store-sqlite"],
         others: Others::Only(&["rusqlite", "tempfile"]),
     },
+    Wall {
+        name: "hark-simulation",
+        folder: "tests/simulation",
+        ours: &["hark-checker", "hark-core", "hark-protocol", "hark-sdk", "hark-server", "hark-store-sqlite"],
+        others: Others::AllBut(&["rusqlite"]),
+    },
 ];
 
 /// What the crates that think must not name: they have no files, no network, no clock, no chance, no threads.

@@ -39,15 +39,27 @@ pub fn event(frame: &EncodedFrame) -> Option<Event> {
     Event::decode(raw.payload()).ok()
 }
 
-/// Rooms and seqs of the log in the order of their positions, from the file itself.
-///
-/// # Errors
-/// SQLite's.
-pub fn order(folder: &Path) -> rusqlite::Result<Vec<(RoomId, Seq)>> {
-    let log = look_into(folder, "log.db")?;
-    let mut rows = log.prepare("SELECT room, seq FROM log ORDER BY position")?;
-    let number = |row: &rusqlite::Row<'_>, column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-    rows.query_map([], |row| Ok((RoomId(number(row, 0)?), Seq(number(row, 1)?))))?.collect()
+/// The log's file, looked into behind the store's back.
+#[derive(Debug)]
+pub struct LogFile {
+    /// Rooms and seqs in the order of their positions.
+    pub order: Vec<(RoomId, Seq)>,
+    /// What SQLite's own check finds wrong.
+    pub complaint: Option<String>,
+}
+
+impl LogFile {
+    /// Looks into the log of a folder.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn of(folder: &Path) -> rusqlite::Result<LogFile> {
+        let log = look_into(folder, "log.db")?;
+        let mut rows = log.prepare("SELECT room, seq FROM log ORDER BY position")?;
+        let number = |row: &rusqlite::Row<'_>, column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+        let rows = rows.query_map([], |row| Ok((RoomId(number(row, 0)?), Seq(number(row, 1)?))))?;
+        Ok(LogFile { order: rows.collect::<Result<_, _>>()?, complaint: check(&log)? })
+    }
 }
 
 /// What SQLite's own check finds wrong with a file.
@@ -55,7 +67,11 @@ pub fn order(folder: &Path) -> rusqlite::Result<Vec<(RoomId, Seq)>> {
 /// # Errors
 /// SQLite's.
 pub fn quick_check(folder: &Path, file: &str) -> rusqlite::Result<Option<String>> {
-    let found: String = look_into(folder, file)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    check(&look_into(folder, file)?)
+}
+
+fn check(file: &Connection) -> rusqlite::Result<Option<String>> {
+    let found: String = file.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     Ok((found != "ok").then_some(found))
 }
 

@@ -61,6 +61,7 @@ struct State {
     mark: Option<Seen>,
     fault: Option<Fault>,
     faults_struck: u32,
+    faults_before: u32,
     /// Whether files count as untouched that are not.
     overlooks: bool,
     /// The process was killed: what its threads still do reaches the folder, and the tape no more.
@@ -148,12 +149,19 @@ impl Recorder {
     /// Lets something go wrong, from now on.
     pub fn plan(&self, fault: Fault) {
         let mut state = self.state();
+        state.faults_before += state.faults_struck;
         (state.fault, state.faults_struck) = (Some(fault), 0);
     }
 
     /// How many calls have been failed since the last plan.
     pub fn faults_struck(&self) -> u32 {
         self.state().faults_struck
+    }
+
+    /// How many calls have been failed in all.
+    pub fn faults_in_all(&self) -> u32 {
+        let state = self.state();
+        state.faults_before + state.faults_struck
     }
 
     /// Whether a sync has been failed.

@@ -137,7 +137,11 @@ impl Taking {
         let mut folder = tempfile::tempdir_in(root)?;
         let mut recorder = Arc::new(Recorder::behind(Tape::default(), folder.path()));
         for left in (0..self.plan.lives).rev() {
-            match self.life(&folder, &recorder, left)? {
+            let end = self.life(&folder, &recorder, left)?;
+            if !matches!(end, End::Closed) {
+                self.faults += recorder.faults_in_all();
+            }
+            match end {
                 End::Closed => {}
                 End::Left(tape) => return Ok(tape),
                 End::Killed(tape) => {
@@ -190,7 +194,6 @@ impl Taking {
             }
         }
         drop(watcher);
-        self.faults += recorder.faults_struck();
         self.end(stores, recorder, came, left == 0)
     }
 
@@ -213,7 +216,6 @@ impl Taking {
             opened = self.plan.options.open(folder.path());
         }
         recorder.mark(Mark::Opened);
-        self.faults += recorder.faults_struck();
         opened.map_err(|error| Kind::WillNotOpen.seen(error))
     }
 

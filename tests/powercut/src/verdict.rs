@@ -11,7 +11,7 @@ use hark_store_sqlite::{Housekeeping, Options, SqliteStores};
 use crate::anomaly::{Anomaly, Kind};
 use crate::directory::DirectoryView;
 use crate::history::{Answer, Change, History, State};
-use crate::reading::{Reading, order, quick_check};
+use crate::reading::{LogFile, Reading, quick_check};
 use crate::rng::Rng;
 use crate::tape::{Promise, Version};
 
@@ -86,7 +86,7 @@ impl Image<'_> {
         let count = self.order()?;
         let version = self.version(&reading, count)?;
         self.directory(stores)?;
-        for file in ["log.db", "directory.db", "index.db"] {
+        for file in ["directory.db", "index.db"] {
             let found = quick_check(self.folder, file).map_err(|error| Kind::Corrupt.seen(error))?;
             Kind::Corrupt.unless(found.is_none(), || format!("{file}: {found:?}"))?;
         }
@@ -152,13 +152,14 @@ impl Image<'_> {
         kind.seen(format!("{room:?} {seq:?} of version {version}; {:?}", self.promise))
     }
 
-    /// The log is a beginning of all that was sent, in that order; says how long it is.
+    /// The log's file is sound, and a beginning of all that was sent, in that order; says how long it is.
     fn order(&self) -> Result<usize, Anomaly> {
-        let rows = order(self.folder).map_err(|error| Kind::Corrupt.seen(error))?;
+        let log = LogFile::of(self.folder).map_err(|error| Kind::Corrupt.seen(error))?;
+        Kind::Corrupt.unless(log.complaint.is_none(), || format!("log.db: {:?}", log.complaint))?;
         let sent = self.history.events.iter().map(|event| (event.room, event.seq));
-        match rows.iter().zip(sent).find(|(row, sent)| **row != *sent) {
+        match log.order.iter().zip(sent).find(|(row, sent)| **row != *sent) {
             Some((row, sent)) => Err(Kind::Reordered.seen(format!("{row:?} stands where {sent:?} must be"))),
-            None => Ok(rows.len()),
+            None => Ok(log.order.len()),
         }
     }
 
@@ -249,7 +250,7 @@ impl Image<'_> {
         }
         let reading = Reading::of(&*stores.reader).map_err(|error| Kind::StoreFailed.seen(error))?;
         self.events(&reading)?;
-        let (count, expected) = (self.order()?, self.history.at(newest).events);
+        let (count, expected) = (reading.stored.len(), self.history.at(newest).events);
         Kind::Doubled.unless(count == expected, || format!("{count} events instead of {expected}"))
     }
 

@@ -11,12 +11,16 @@ use crate::tape::{Inode, Op, Tape};
 /// What a disk writes at once or not at all.
 const SECTOR_BYTES: usize = 512;
 
+/// With so many bytes a write-ahead log begins.
+const WAL_HEADER_BYTES: usize = 32;
+
 /// What becomes of syncs. All but `Full` are controls: they must lose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syncs {
     /// A sync does what it says.
     Full,
-    /// As SQLite's `synchronous=NORMAL`: a write-ahead log is synced before a checkpoint and not for a commit.
+    /// As SQLite's `synchronous=NORMAL`: a write-ahead log is synced when it begins again and before a checkpoint, and
+    /// not for a commit.
     Normal,
     /// As `synchronous=OFF`: nothing is synced.
     Off,
@@ -141,8 +145,10 @@ impl Disk {
     fn sync(&mut self, inode: Inode, folder: bool, tape: &Tape) {
         let content = self.files.entry(inode).or_default();
         match self.syncs {
+            // Not SQLite's: a file that was found, or written without it.
+            _ if content.name.is_empty() => content.settle(tape),
             Syncs::Off => return,
-            Syncs::Normal if content.name.ends_with("-wal") => content.owed = true,
+            Syncs::Normal if content.name.ends_with("-wal") && !content.begins_again() => content.owed = true,
             Syncs::Full | Syncs::Normal => content.settle(tape),
         }
         if folder {
@@ -192,6 +198,12 @@ impl Disk {
 }
 
 impl Content {
+    /// Whether a write-ahead log's header was written last.
+    fn begins_again(&self) -> bool {
+        let last = self.later.last().map(|later| &later.change);
+        matches!(last, Some(LaterChange::Write { offset: 0, data }) if data.len() == WAL_HEADER_BYTES)
+    }
+
     /// Everything so far is on the disk, except for what a failed sync has lost from sight.
     fn settle(&mut self, tape: &Tape) {
         if self.later.iter().any(|later| later.fate == Fate::Lost) {

@@ -141,9 +141,10 @@ impl Tape {
         for (number, name) in (0..).zip(names) {
             let inode = Inode(number);
             let content = std::fs::read(folder.join(&name))?;
-            tape.ops.push(Op::Create { name: name.into(), inode, durable: true });
+            // Named last, as everything that does not come from SQLite: a control leaves out SQLite's syncs only.
             tape.write(inode, 0, &content);
-            tape.ops.push(Op::Sync { inode, folder: true });
+            tape.ops.push(Op::Sync { inode, folder: false });
+            tape.ops.push(Op::Create { name: name.into(), inode, durable: true });
         }
         Ok(tape)
     }

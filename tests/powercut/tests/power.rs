@@ -46,7 +46,10 @@ fn without_a_sync_for_each_commit_the_rig_finds_losses() {
     let summary = control(Syncs::Normal);
     println!("{summary}");
     assert!(summary.count(Kind::LostAck) > summary.images / 10, "{summary}");
-    assert_eq!(summary.count(Kind::Corrupt), 0, "NORMAL loses what is new and damages nothing: {summary}");
+    // SQLite promises that NORMAL loses what is new and damages nothing: so much for the rig's own honesty.
+    for kind in [Kind::Corrupt, Kind::Damaged, Kind::WillNotOpen, Kind::StoreFailed] {
+        assert_eq!(summary.count(kind), 0, "{kind:?}: {summary}");
+    }
 }
 
 #[test]

@@ -276,3 +276,87 @@ fn put(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
     }
     bytes[offset..end].copy_from_slice(data);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const FILE: Inode = Inode(0);
+
+    fn create(name: &str, inode: Inode, durable: bool) -> Op {
+        Op::Create { name: name.into(), inode, durable }
+    }
+
+    /// What images of these steps hold under a name; `None` where it is missing. A number stands for a write of
+    /// 1,024 such bytes at 0.
+    fn images(name: &str, steps: &[Result<Op, u8>], mood: Mood) -> BTreeSet<Option<Vec<u8>>> {
+        let mut tape = Tape::default();
+        for step in steps {
+            match step {
+                Ok(op) => tape.ops.push(op.clone()),
+                Err(byte) => tape.write(FILE, 0, &[*byte; 1_024]),
+            }
+        }
+        let mut disk = Disk::new(Syncs::Full);
+        tape.ops.iter().for_each(|op| disk.take(op, &tape));
+        let image = |seed| {
+            let folder = tempfile::tempdir().unwrap();
+            disk.image(&tape, mood, &mut Rng::new(seed), folder.path()).unwrap();
+            // The first byte of each sector is enough.
+            std::fs::read(folder.path().join(name)).ok().map(|it| it.iter().step_by(512).copied().collect())
+        };
+        (0..60).map(image).collect()
+    }
+
+    fn set(contents: &[Option<&[u8]>]) -> BTreeSet<Option<Vec<u8>>> {
+        contents.iter().map(|it| it.map(<[u8]>::to_vec)).collect()
+    }
+
+    const SYNC: Op = Op::Sync { inode: FILE, folder: false };
+
+    #[test]
+    fn what_was_synced_is_in_every_image_and_the_rest_in_some() {
+        let steps = [Ok(create("a.db", FILE, true)), Err(1), Ok(SYNC), Err(2)];
+        let (old, new, torn): (&[u8], &[u8], [&[u8]; 2]) = (&[1, 1], &[2, 2], [&[1, 2], &[2, 1]]);
+        assert_eq!(images("a.db", &steps, Mood::Dropped), set(&[Some(old)]));
+        assert_eq!(images("a.db", &steps, Mood::Kept), set(&[Some(new)]));
+        assert_eq!(images("a.db", &steps, Mood::Subset), set(&[Some(old), Some(new)]));
+        let any = set(&[Some(old), Some(new), Some(torn[0]), Some(torn[1])]);
+        assert_eq!(images("a.db", &steps, Mood::Torn), any);
+    }
+
+    #[test]
+    fn no_later_sync_makes_a_failed_one_good() {
+        let failed = Op::FailedSync { inode: FILE };
+        let steps = [Ok(create("a.db", FILE, true)), Err(1), Ok(SYNC), Err(2), Ok(failed), Ok(SYNC)];
+        assert_eq!(images("a.db", &steps, Mood::Subset), set(&[Some(&[1, 1]), Some(&[2, 2])]));
+        // What is written again is synced again.
+        let again: Vec<_> = steps.into_iter().chain([Err(3), Ok(SYNC)]).collect();
+        assert_eq!(images("a.db", &again, Mood::Dropped), set(&[Some(&[3, 3])]));
+        assert_eq!(images("a.db", &again, Mood::Torn), set(&[Some(&[3, 3])]));
+    }
+
+    #[test]
+    fn a_name_is_as_durable_as_its_folder() {
+        let new = [Ok(create("a.db-wal", FILE, false)), Err(1), Ok(SYNC)];
+        assert_eq!(images("a.db-wal", &new, Mood::Subset), set(&[None, Some(&[1, 1])]));
+        let with_folder = Op::Sync { inode: FILE, folder: true };
+        let synced: Vec<_> = new.into_iter().chain([Ok(with_folder)]).collect();
+        assert_eq!(images("a.db-wal", &synced, Mood::Subset), set(&[Some(&[1, 1])]));
+        // A removed file comes back, as long as nobody has synced the folder.
+        let delete = |durable| Ok(Op::Delete { name: "a.db-wal".into(), durable });
+        let removed: Vec<_> = synced.iter().cloned().chain([delete(false)]).collect();
+        assert_eq!(images("a.db-wal", &removed, Mood::Subset), set(&[None, Some(&[1, 1])]));
+        let gone: Vec<_> = synced.into_iter().chain([delete(true)]).collect();
+        assert_eq!(images("a.db-wal", &gone, Mood::Subset), set(&[None]));
+    }
+
+    #[test]
+    fn a_cut_file_may_still_be_long() {
+        let cut = Op::Truncate { inode: FILE, size: 0 };
+        let steps = [Ok(create("a.db", FILE, true)), Err(1), Ok(SYNC), Ok(cut)];
+        assert_eq!(images("a.db", &steps, Mood::Subset), set(&[Some(&[]), Some(&[1, 1])]));
+    }
+}

@@ -49,7 +49,7 @@ pub use frame::{EncodedFrame, Frame, FrameError, RawFrame, encode_into};
 pub use frame_type::FrameType;
 pub use header::{HEADER_BYTES, Header, MAGIC, VERSION};
 pub use ids::*;
-pub use kind::{InviteBody, JoinBody, KickBody, Kind, RoleBody, TopicBody};
+pub use kind::{InviteBody, JoinBody, KickBody, Kind, RetentionBody, RoleBody, TopicBody};
 pub use limits::LimitId;
 pub use log::*;
 pub use rooms::*;

@@ -17,19 +17,28 @@ pub enum Action {
     SetTopic,
     /// Change a member's role.
     SetRole,
+    /// Change how much of its log the room keeps.
+    SetRetention,
 }
 
 impl Action {
     /// Every action, for tests over the whole table.
-    pub const ALL: [Action; 6] =
-        [Action::Publish, Action::Leave, Action::Invite, Action::Kick, Action::SetTopic, Action::SetRole];
+    pub const ALL: [Action; 7] = [
+        Action::Publish,
+        Action::Leave,
+        Action::Invite,
+        Action::Kick,
+        Action::SetTopic,
+        Action::SetRole,
+        Action::SetRetention,
+    ];
 
     /// The least role that may do it in a public or private room.
     fn least_role(self) -> RoomRole {
         match self {
             Action::Publish | Action::Leave => RoomRole::MEMBER,
             Action::Invite | Action::Kick | Action::SetTopic => RoomRole::MODERATOR,
-            Action::SetRole => RoomRole::OWNER,
+            Action::SetRole | Action::SetRetention => RoomRole::OWNER,
         }
     }
 }
@@ -61,7 +70,7 @@ mod tests {
     #[test]
     fn the_whole_table_is_as_written() {
         // Rows: actions in the order of ALL. Columns: none, member, moderator, owner.
-        let golden = ["-mMO", "-mMO", "--MO", "--MO", "--MO", "---O"];
+        let golden = ["-mMO", "-mMO", "--MO", "--MO", "--MO", "---O", "---O"];
         for (action, row) in Action::ALL.into_iter().zip(golden) {
             for (role, cell) in ROLES.into_iter().zip(row.chars()) {
                 assert_eq!(may(action, role, false), cell != '-', "{action:?} as {role}");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hark_protocol::limits::{REASON_BYTES_MAX, TOPIC_BYTES_MAX};
 use hark_protocol::{
     AccountId, EndReason, Epoch, HistoryPolicy, InviteBody, JoinBody, KickBody, Kind, LimitId, Line,
-    RoleBody, RoomId, RoomRole, Seq, TopicBody, UnixMillis, Visibility, Wire,
+    Retention, RetentionBody, RoleBody, RoomId, RoomRole, Seq, TopicBody, UnixMillis, Visibility, Wire,
 };
 
 use crate::authz::{self, Action};
@@ -55,6 +55,11 @@ pub enum Ask {
         member: Author,
         /// To this.
         role: RoomRole,
+    },
+    /// Change how much of its log the room keeps.
+    SetRetention {
+        /// To this.
+        retention: Retention,
     },
     /// What was asked is refused already, for a reason outside the room; a retry of what is stored is still
     /// answered as such.
@@ -190,6 +195,7 @@ impl Room {
             Ask::Kick { member, reason } => self.kick(author, member, reason),
             Ask::SetTopic { topic } => self.set_topic(author, topic),
             Ask::SetRole { member, role } => self.set_role(author, member, *role),
+            Ask::SetRetention { retention } => self.set_retention(author, *retention),
             Ask::Refused(refusal) => Err(refusal.clone()),
         }
     }
@@ -274,6 +280,14 @@ impl Room {
         Ok(append(Kind::TOPIC, &TopicBody { topic: topic.clone() }, Change::Topic { topic }))
     }
 
+    fn set_retention(&self, author: &Author, retention: Retention) -> Result<Proposal, Refusal> {
+        self.permit(author, Action::SetRetention)?;
+        if self.row.retention == retention {
+            return Ok(Proposal::Holds(self.row.control));
+        }
+        Ok(append(Kind::RETENTION, &RetentionBody { retention }, Change::Retention { retention }))
+    }
+
     fn set_role(&self, author: &Author, member: &Author, role: RoomRole) -> Result<Proposal, Refusal> {
         self.permit(author, Action::SetRole)?;
         if !authz::is_assignable(role) {
@@ -322,6 +336,10 @@ impl Room {
                 self.row.topic = topic.clone();
                 None
             }
+            Change::Retention { retention } => {
+                self.row.retention = *retention;
+                None
+            }
             Change::Role { account, role } => {
                 if let Some(member) = self.members.get_mut(account) {
                     member.role = *role;
@@ -344,6 +362,15 @@ impl Room {
     pub fn refresh(&mut self, record: RoomRecord) {
         if record.row.head > self.row.head || record.row.epoch != self.row.epoch {
             *self = Room::load(record);
+        }
+    }
+
+    /// Takes note that events before `first` can not be read any more, and lets go of them. A room never gets events
+    /// back.
+    pub fn expire(&mut self, first: Seq) {
+        if first > self.row.first {
+            self.row.first = first;
+            self.tail.drop_before(first);
         }
     }
 

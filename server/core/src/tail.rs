@@ -64,6 +64,13 @@ impl Tail {
         }
     }
 
+    /// Lets go of the events before `seq`.
+    pub fn drop_before(&mut self, seq: Seq) {
+        while self.first < seq && !self.events.is_empty() {
+            self.drop_oldest();
+        }
+    }
+
     fn clear(&mut self) {
         self.events.clear();
         self.bytes = 0;
@@ -132,6 +139,22 @@ mod tests {
         assert_eq!(seqs(&tail, 8), None);
         tail.push(Seq(11), event(64), 10);
         assert_eq!(seqs(&tail, 11), Some(vec![11]));
+    }
+
+    #[test]
+    fn what_is_before_a_seq_can_be_let_go_of() {
+        let mut tail = Tail::default();
+        for seq in 5..8 {
+            tail.push(Seq(seq), event(0), 1_000);
+        }
+        tail.drop_before(Seq(4));
+        assert_eq!(seqs(&tail, 5), Some(vec![5, 6, 7]));
+        tail.drop_before(Seq(7));
+        assert_eq!((seqs(&tail, 6), seqs(&tail, 7), tail.bytes()), (None, Some(vec![7]), 24));
+        tail.drop_before(Seq(9));
+        assert_eq!((seqs(&tail, 7), tail.bytes()), (None, 0));
+        tail.push(Seq(8), event(0), 1_000);
+        assert_eq!(seqs(&tail, 8), Some(vec![8]));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) fn apply(
         Change::Topic { topic } => {
             run(log, "UPDATE rooms SET topic = ?2 WHERE id = ?1", params![room, topic.as_str()])?;
         }
+        Change::Retention { retention } => place.retention = retention,
         Change::Role { account, role } => {
             let sql = "UPDATE members SET role = ?3 WHERE room = ?1 AND account = ?2";
             run(log, sql, params![room, int(account.0), role.0])?;

@@ -5,7 +5,7 @@ use hark_core::Refusal;
 use hark_core::ports::{Author, Change, Draft, NewRoom, Outcome, Proposal, Sealed, Target};
 use hark_protocol::limits::BODY_BYTES_MAX;
 use hark_protocol::{
-    AccountId, JoinBody, Kind, LimitId, RoomId, RoomName, Seq, UnixMillis, Visibility, Wire,
+    AccountId, JoinBody, Kind, LimitId, Retention, RoomId, RoomName, Seq, UnixMillis, Visibility, Wire,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -141,6 +141,10 @@ impl<'a> Group<'a> {
             .execute(params![ordinal(position.room.0), ordinal(position.seq.0), sealed.frame().as_slice()])?;
         let entry = Entry { room: place.room, seq: position.seq, position: self.log.last_insert_rowid() };
         self.entries.push(entry);
+        if place.first > place.head {
+            place.oldest = position.time;
+        }
+        place.bytes = place.bytes.saturating_add(sealed.frame().as_slice().len() as u64);
         (place.head, place.time) = (position.seq, position.time);
         if change.is_control() {
             place.control = position.seq;
@@ -175,7 +179,8 @@ impl<'a> Group<'a> {
 
     fn duplicate_of(&self, place: &Place, seq: Seq) -> Result<Decision, Fault> {
         // An event that can not be read still holds; its time was at most that of the newest one.
-        let time = self.time_of(place.room, seq)?.unwrap_or(place.time);
+        let read = if seq < place.first { None } else { self.time_of(place.room, seq)? };
+        let time = read.unwrap_or(place.time);
         Ok(Decision::Nothing(Outcome::Duplicate(place.at(seq, time))))
     }
 
@@ -262,6 +267,12 @@ impl<'a> Group<'a> {
             time: UnixMillis(0),
             control: Seq::ZERO,
             members: 0,
+            retention: Retention::default(),
+            first: Seq::ZERO.next(),
+            swept: Seq::ZERO.next(),
+            bytes: 0,
+            uncounted: Seq::ZERO,
+            oldest: UnixMillis(0),
         };
         self.places.put(place);
         Ok(place)

@@ -1,5 +1,6 @@
 //! The index: (room, seq) to position, in a file of its own, built in bulk behind the log.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,14 +31,16 @@ pub(crate) struct Shared {
     /// Whether the index was found to be ahead of its log, which means that the log has been put back.
     pub(crate) was_ahead: AtomicBool,
     pub(crate) epoch_change: OnceLock<EpochChange>,
+    /// Rooms in which events before a seq have been removed, and the index does not know yet.
+    pub(crate) trims: Mutex<BTreeMap<RoomId, Seq>>,
     /// While this file exists, the index is not trusted: the next start builds it again.
     distrust: PathBuf,
 }
 
 impl Shared {
     pub(crate) fn new(distrust: PathBuf) -> Shared {
-        let (tail, health, reported, was_ahead, epoch_change) = Default::default();
-        Shared { tail, health, reported, was_ahead, epoch_change, distrust }
+        let (tail, health, reported, was_ahead, epoch_change, trims) = Default::default();
+        Shared { tail, health, reported, was_ahead, epoch_change, trims, distrust }
     }
 
     /// What has been found out about the store.
@@ -150,6 +153,17 @@ impl Indexer {
     /// Indexes until the log has nothing more.
     pub(crate) fn catch_up(&mut self, shared: &Shared) -> Result<(), Fault> {
         while self.round(shared)? == ROUND_ROWS {}
+        Ok(())
+    }
+
+    /// Forgets where removed events stood. What a crash leaves here goes with the next events of its room.
+    pub(crate) fn trim(&self, shared: &Shared) -> Result<(), Fault> {
+        let trims = std::mem::take(&mut *shared.trims.lock());
+        for (room, seq) in trims {
+            let mut delete = self.index.prepare_cached("DELETE FROM entries WHERE room = ?1 AND seq < ?2")?;
+            let deleted = delete.execute(params![ordinal(room.0), ordinal(seq.0)]);
+            deleted.map_err(|error| shared.index_fault(error))?;
+        }
         Ok(())
     }
 

@@ -198,7 +198,9 @@ impl House {
             return Ok(());
         }
         if chores.index {
-            self.indexer.lock().catch_up(&self.shared)?;
+            let mut indexer = self.indexer.lock();
+            indexer.catch_up(&self.shared)?;
+            indexer.trim(&self.shared)?;
         }
         if chores.checkpoint {
             let log = self.checkpointer.lock();

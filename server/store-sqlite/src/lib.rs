@@ -37,6 +37,7 @@ mod options;
 mod places;
 mod reader;
 mod restore;
+mod retention;
 mod rows;
 mod sessions;
 mod tail;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use hark_core::ports::{Draft, LogStore, Outcome, Sealed, StoreError};
-use hark_protocol::UnixMillis;
+use hark_core::ports::{Draft, Expiry, LogStore, Outcome, Removal, Sealed, StoreError};
+use hark_protocol::{Retention, RoomId, UnixMillis};
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -77,6 +77,18 @@ impl LogStore for SqliteLog {
             shared.health.judge(fault)
         })
     }
+
+    fn expire(&mut self, now: UnixMillis, server: Retention, after: RoomId) -> Result<Expiry, StoreError> {
+        self.tend(|parts| parts.expire(now, server, after))
+    }
+
+    fn remove_expired(&mut self, now: UnixMillis, events_max: usize) -> Result<Removal, StoreError> {
+        let removal = self.tend(|parts| parts.remove_expired(now, events_max))?;
+        if removal.events > 0 {
+            self.keeper.ring(true, false);
+        }
+        Ok(removal)
+    }
 }
 
 impl SqliteLog {
@@ -88,6 +100,18 @@ impl SqliteLog {
     ) -> rusqlite::Result<SqliteLog> {
         let meter = WalMeter::watch(&mut parts.log)?;
         Ok(SqliteLog { keeper, parts, bounds, meter, _lock: lock })
+    }
+
+    /// Does something beside appending, that has changed nothing if it fails.
+    fn tend<T>(&mut self, work: impl FnOnce(&mut Parts) -> Result<T, Fault>) -> Result<T, StoreError> {
+        let shared = self.parts.shared.clone();
+        shared.health.check()?;
+        let done = self.parts.roll_back().and_then(|()| work(&mut self.parts));
+        self.leave_chores();
+        done.map_err(|fault| {
+            self.parts.places.forget_all();
+            shared.health.judge(fault)
+        })
     }
 
     /// Waits until as many more events can be left unindexed.
@@ -129,12 +153,17 @@ impl SqliteLog {
 }
 
 impl Parts {
-    /// Decides, writes and commits; after an error nothing has changed on the disk or in the tail.
-    fn group(&mut self, now: UnixMillis, drafts: Vec<Draft>) -> Result<Vec<Outcome>, Fault> {
+    /// Ends what an earlier roll-back, which failed too, has left open.
+    fn roll_back(&self) -> Result<(), Fault> {
         if !self.log.is_autocommit() {
-            // An earlier roll-back failed too.
             self.log.execute_batch("ROLLBACK")?;
         }
+        Ok(())
+    }
+
+    /// Decides, writes and commits; after an error nothing has changed on the disk or in the tail.
+    fn group(&mut self, now: UnixMillis, drafts: Vec<Draft>) -> Result<Vec<Outcome>, Fault> {
+        self.roll_back()?;
         self.places.make_way();
         let transaction = self.log.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut group = Group::new(&transaction, &mut self.places, &self.past, &self.shared, now);

@@ -18,6 +18,7 @@ pub(crate) const LOG: Schema = Schema(&[
     include_str!("schema/log_1.sql"),
     include_str!("schema/log_2.sql"),
     include_str!("schema/log_3.sql"),
+    include_str!("schema/log_4.sql"),
 ]);
 /// The schema of `index.db`.
 pub(crate) const INDEX: Schema = Schema(&[include_str!("schema/index_1.sql")]);

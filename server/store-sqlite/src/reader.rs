@@ -108,7 +108,7 @@ impl LogReader for SqliteReader {
     }
 
     fn read(&self, room: RoomId, span: Span, budget: Budget) -> Result<Vec<Stored>, StoreError> {
-        self.read_at_once(|log, index| {
+        let mut found = self.read_at_once(|log, index| {
             // The head comes from the room's row: behind it a missing record is a hole, not the end.
             let Some(row) = room_row(log, room)? else { return Ok(Vec::new()) };
             let mut reading =
@@ -119,7 +119,18 @@ impl LogReader for SqliteReader {
                 Span::Before(seq) => reading.backward(first, head.min(seq.0.saturating_sub(1)))?,
             }
             Ok(reading.found)
-        })
+        })?;
+        if found.iter().any(is_damaged) {
+            // What is removed while it is read looks like damage, and is before the room's first by now.
+            let row = self.read_at_once(|log, _| room_row(log, room))?;
+            let first = row.map_or(Seq(u64::MAX), |row| row.first);
+            found.retain(|stored| stored.seq() >= first);
+            found
+                .iter()
+                .filter(|stored| is_damaged(stored))
+                .for_each(|one| self.shared.report(room, one.seq()));
+        }
+        Ok(found)
     }
 
     fn condition(&self) -> Condition {
@@ -175,6 +186,10 @@ pub(crate) fn all<T>(
         found.push(read(row)?);
     }
     Ok(found)
+}
+
+fn is_damaged(stored: &Stored) -> bool {
+    matches!(stored, Stored::Damaged { .. })
 }
 
 /// One span being read.
@@ -251,10 +266,7 @@ impl Reading<'_> {
         };
         match frame.and_then(|frame| record(self.room, seq, frame)) {
             Some((_, stored)) => Ok(stored),
-            None => {
-                self.shared.report(self.room, seq);
-                Ok(Stored::Damaged { seq })
-            }
+            None => Ok(Stored::Damaged { seq }),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use bytes::Bytes;
 use hark_core::ports::{RoomRow, Stored};
 use hark_protocol::{
-    Epoch, Event, FrameType, HistoryPolicy, Payload, RawFrame, RoomId, RoomName, Seq, UnixMillis, Visibility,
+    Epoch, Event, FrameType, HistoryPolicy, Payload, RawFrame, Retention, RoomId, RoomName, Seq, UnixMillis,
+    Visibility,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -43,10 +44,11 @@ pub(crate) fn text<T: FromStr<Err: Display>>(row: &Row<'_>, column: usize) -> Re
 
 /// The columns that [`room`] reads, in its order.
 pub(crate) const ROOM: &str = "rooms.id, rooms.name, rooms.visibility, rooms.history, rooms.topic, \
-     rooms.epoch, rooms.first, rooms.head, rooms.time, rooms.control";
+     rooms.epoch, rooms.first, rooms.head, rooms.time, rooms.control, rooms.max_age_s, rooms.max_events, \
+     rooms.max_bytes";
 
 /// How many they are.
-pub(crate) const ROOM_COLUMNS: usize = 10;
+pub(crate) const ROOM_COLUMNS: usize = 13;
 
 /// A room's row from the first columns of a query's row.
 pub(crate) fn room(row: &Row<'_>) -> Result<RoomRow, Fault> {
@@ -61,6 +63,16 @@ pub(crate) fn room(row: &Row<'_>) -> Result<RoomRow, Fault> {
         head: Seq(uint(row, 7)?),
         time: UnixMillis(uint(row, 8)?),
         control: Seq(uint(row, 9)?),
+        retention: retention(row, 10)?,
+    })
+}
+
+/// A room's retention from this column and the two behind it.
+pub(crate) fn retention(row: &Row<'_>, column: usize) -> rusqlite::Result<Retention> {
+    Ok(Retention {
+        max_age_s: row.get(column)?,
+        max_events: uint(row, column + 1)?,
+        max_bytes: uint(row, column + 2)?,
     })
 }
 

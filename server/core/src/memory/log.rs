@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use hark_protocol::{ClientId, JoinBody, Kind, RoomId, RoomName, Seq, UnixMillis, Visibility, Wire};
+use hark_protocol::{
+    ClientId, JoinBody, Kind, Retention, RoomId, RoomName, Seq, UnixMillis, Visibility, Wire,
+};
 
 use super::lock;
 use super::room::RoomLog;
 use crate::Refusal;
 use crate::ports::{
-    Change, Draft, LogStore, NewRoom, Outcome, Proposal, RequestHash, Sealed, StoreError, Target,
+    Change, Draft, Expiry, LogStore, NewRoom, Outcome, Proposal, Removal, RequestHash, Sealed, StoreError,
+    Target,
 };
 
 /// All rooms, by id and by name.
@@ -40,6 +43,14 @@ impl LogStore for MemoryLog {
             Some(fault) => Err(fault),
             None => Ok(drafts.into_iter().map(|draft| logs.decide(now, draft)).collect()),
         }
+    }
+
+    fn expire(&mut self, now: UnixMillis, server: Retention, after: RoomId) -> Result<Expiry, StoreError> {
+        Ok(lock(&self.logs).expire(now, server, after))
+    }
+
+    fn remove_expired(&mut self, now: UnixMillis, events_max: usize) -> Result<Removal, StoreError> {
+        Ok(lock(&self.logs).remove_expired(now, events_max))
     }
 }
 

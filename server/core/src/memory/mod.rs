@@ -4,6 +4,7 @@ mod cursors;
 mod directory;
 mod log;
 mod reader;
+mod retention;
 mod room;
 mod sessions;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use hark_protocol::limits::BODY_BYTES_MAX;
-use hark_protocol::{AccountId, ClientId, Kind, LimitId, RoomId, Seq, UnixMillis};
+use hark_protocol::{AccountId, ClientId, Kind, LimitId, Retention, RoomId, Seq, UnixMillis};
 
 use crate::Refusal;
 use crate::ports::{
@@ -20,6 +20,8 @@ pub(super) struct RoomLog {
     identities: HashMap<(AccountId, ClientId), (RequestHash, Seq)>,
     /// The event with seq n stands at n - 1.
     events: Vec<(UnixMillis, Stored)>,
+    /// Up to here events have been removed.
+    pub(super) removed: Seq,
 }
 
 impl RoomLog {
@@ -31,6 +33,7 @@ impl RoomLog {
             visibility: room.visibility,
             history: room.history,
             topic: room.topic.clone(),
+            retention: Retention::default(),
             epoch: room.epoch,
             first: Seq::ZERO.next(),
             head: Seq::ZERO,
@@ -43,12 +46,22 @@ impl RoomLog {
             invited: BTreeMap::new(),
             identities: HashMap::new(),
             events: Vec::new(),
+            removed: Seq::ZERO,
         }
     }
 
     /// The request and the event that an identity stands for.
     pub(super) fn identity(&self, author: AccountId, client_id: ClientId) -> Option<(RequestHash, Seq)> {
         self.identities.get(&(author, client_id)).copied()
+    }
+
+    /// Every identity with its event.
+    pub(super) fn identities(&self) -> impl Iterator<Item = ((AccountId, ClientId), Seq)> {
+        self.identities.iter().map(|(key, (_, seq))| (*key, *seq))
+    }
+
+    pub(super) fn forget_identity(&mut self, key: (AccountId, ClientId)) {
+        self.identities.remove(&key);
     }
 
     /// Where an event stands.
@@ -101,6 +114,7 @@ impl RoomLog {
                 self.invited.remove(&account);
             }
             Change::Topic { topic } => self.row.topic = topic,
+            Change::Retention { retention } => self.row.retention = retention,
             Change::Role { account, role } => {
                 if let Some(member) = self.members.get_mut(&account) {
                     member.role = role;

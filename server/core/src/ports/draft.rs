@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hark_protocol::limits::TOPIC_BYTES_MAX;
 use hark_protocol::{
     AccountId, AccountName, Blob, ClientId, Correlation, EncodedFrame, Epoch, Event, HistoryPolicy, Kind,
-    Line, OutOfBounds, RoomId, RoomName, RoomRole, Seq, UnixMillis, Visibility,
+    Line, OutOfBounds, Retention, RoomId, RoomName, RoomRole, Seq, UnixMillis, Visibility,
 };
 
 use crate::Refusal;
@@ -112,6 +112,11 @@ pub enum Change {
         account: AccountId,
         /// To this.
         role: RoomRole,
+    },
+    /// What the room keeps changes.
+    Retention {
+        /// To this.
+        retention: Retention,
     },
     /// An invitation waits for the account.
     Invite {

@@ -2,11 +2,11 @@
 
 use hark_protocol::limits::TOPIC_BYTES_MAX;
 use hark_protocol::{
-    AccountId, EncodedFrame, Epoch, HistoryPolicy, Line, RoomId, RoomName, RoomRole, Seq, UnixMillis,
-    Visibility,
+    AccountId, EncodedFrame, Epoch, HistoryPolicy, Line, Retention, RoomId, RoomName, RoomRole, Seq,
+    UnixMillis, Visibility,
 };
 
-use super::{Draft, Outcome, StoreError};
+use super::{Draft, Expiry, Outcome, Removal, StoreError};
 
 /// The one writer of all logs.
 pub trait LogStore: Send + 'static {
@@ -29,6 +29,28 @@ pub trait LogStore: Send + 'static {
     /// # Errors
     /// [`StoreError`]: no draft of the group has changed anything.
     fn append(&mut self, now: UnixMillis, drafts: Vec<Draft>) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Moves the first event of rooms that hold more than they keep: the stricter, in each bound, of the room's
+    /// retention and the `server`'s, as of `now`. Looks at some rooms behind `after`, in the order of their ids, and
+    /// says where to go on; a room of which much has to go may be moved in several steps. What is behind a room's new
+    /// first is not read any more from here on. Heads and members stay as they are.
+    ///
+    /// A store that keeps everything does nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]: no room has been moved.
+    fn expire(&mut self, _now: UnixMillis, _server: Retention, _after: RoomId) -> Result<Expiry, StoreError> {
+        Ok(Expiry::default())
+    }
+
+    /// Removes some of what can not be read any more since [`LogStore::expire`], at most `events_max` events, and
+    /// identities whose event is gone and that are older than [`IDENTITY_MS_MIN`](super::IDENTITY_MS_MIN).
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing has been removed.
+    fn remove_expired(&mut self, _now: UnixMillis, _events_max: usize) -> Result<Removal, StoreError> {
+        Ok(Removal::default())
+    }
 }
 
 /// Readers of the logs and of the rooms' rows. What they return has been committed.
@@ -175,6 +197,8 @@ pub struct RoomRow {
     pub history: HistoryPolicy,
     /// Its topic.
     pub topic: Line<TOPIC_BYTES_MAX>,
+    /// What it keeps, as its owners have set it.
+    pub retention: Retention,
     /// Which incarnation its log is.
     pub epoch: Epoch,
     /// The oldest seq that can be read; head + 1 when there is none.

@@ -5,6 +5,7 @@ mod cursors;
 mod directory;
 mod draft;
 mod log;
+mod retention;
 mod sessions;
 
 use thiserror::Error;
@@ -20,6 +21,7 @@ pub use log::{
     Budget, Condition, EpochChange, LogReader, LogStore, MemberRow, RoomListing, RoomQuery, RoomRecord,
     RoomRow, Span, Stored,
 };
+pub use retention::{Expiry, IDENTITY_MS_MIN, Moved, Removal, is_too_old, stricter};
 pub use sessions::{FoundSession, Hold, SessionChange, SessionId, SessionOutcome, Sessions};
 
 /// A store could not do what it was asked. Nothing has changed, in memory either.

@@ -89,6 +89,7 @@ pub fn control(room: RoomId, account: u64, number: u64, change: Change) -> Draft
         Change::Kick { .. } => Kind::KICK,
         Change::Topic { .. } => Kind::TOPIC,
         Change::Role { .. } => Kind::ROLE,
+        Change::Retention { .. } => Kind::RETENTION,
         Change::Invite { .. } => Kind::INVITE,
     };
     draft(room, account, number, Proposal::Append { kind, body: Bytes::from_static(b"body"), change })

@@ -10,7 +10,7 @@ use hark_protocol::{
 use super::drafts::{
     asking, author, client, control, create, draft, judged_at, message, new_room, refuse, topic,
 };
-use super::{log_reads, log_rooms};
+use super::{log_reads, log_retention, log_rooms};
 use crate::Refusal;
 use crate::ports::{
     Appended, Budget, Change, Draft, LogReader, LogStore, Outcome, Position, Proposal, RoomRecord, Span,
@@ -44,7 +44,7 @@ pub fn suite<L: LogStore, R: LogReader, G>(make: impl Fn() -> (L, Arc<R>, G)) {
         a_refused_room_is_not_made,
         a_direct_room_is_opened_once,
     ];
-    let all = cases.iter().chain(log_rooms::cases()).chain(log_reads::cases());
+    let all = cases.iter().chain(log_rooms::cases()).chain(log_reads::cases()).chain(log_retention::cases());
     for case in all {
         let (log, reader, _keep) = make();
         case(&mut Bench { log, reader });

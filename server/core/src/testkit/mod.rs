@@ -8,5 +8,6 @@ pub mod directory;
 pub mod drafts;
 pub mod log;
 mod log_reads;
+mod log_retention;
 mod log_rooms;
 pub mod sessions;

@@ -32,6 +32,9 @@ pub(crate) fn author(account: u64) -> Author {
     Author { account: AccountId(account), name: samples::name(&format!("account-{account}")) }
 }
 
+/// What the room keeps.
+const KEPT: Retention = Retention { max_age_s: 0, max_events: 99, max_bytes: 0 };
+
 pub(crate) fn room_row(visibility: Visibility, history: HistoryPolicy) -> RoomRow {
     RoomRow {
         id: RoomId(1),
@@ -39,6 +42,7 @@ pub(crate) fn room_row(visibility: Visibility, history: HistoryPolicy) -> RoomRo
         visibility,
         history,
         topic: "roses".parse().unwrap(),
+        retention: KEPT,
         epoch: Epoch(7),
         first: Seq(1),
         head: Seq(40),
@@ -74,6 +78,8 @@ fn requests(asks: &Author) -> Vec<(String, Ask)> {
         ("leave".into(), Ask::Leave),
         ("set another topic".into(), Ask::SetTopic { topic: "lilies".parse().unwrap() }),
         ("set the same topic".into(), Ask::SetTopic { topic: "roses".parse().unwrap() }),
+        ("set another retention".into(), Ask::SetRetention { retention: Retention::default() }),
+        ("set the same retention".into(), Ask::SetRetention { retention: KEPT }),
     ];
     for (name, whom) in WHO {
         requests.push((format!("invite another {name}"), Ask::Invite { guest: author(whom + OTHER) }));
@@ -194,6 +200,11 @@ fn control_events_say_what_they_did() {
             bytes(&KickBody { account, name: name.clone(), reason }),
         ),
         (by.clone(), Ask::SetTopic { topic: topic.clone() }, bytes(&TopicBody { topic })),
+        (
+            by.clone(),
+            Ask::SetRetention { retention: Retention::default() },
+            bytes(&RetentionBody { retention: Retention::default() }),
+        ),
         (by, Ask::SetRole { member: bob, role }, bytes(&RoleBody { account, name, role })),
     ];
     for (by, ask, expected) in cases {

@@ -91,6 +91,9 @@ async fn prepare(hub: &Hub, author: &Author, frame: Frame) -> Result<Change, Ref
             (kick.room, kick.client_id, Ask::Kick { member, reason: kick.reason })
         }
         Frame::RoomTopic(topic) => (topic.room, topic.client_id, Ask::SetTopic { topic: topic.topic }),
+        Frame::RoomRetention(set) => {
+            (set.room, set.client_id, Ask::SetRetention { retention: set.retention })
+        }
         Frame::RoomRoleSet(set) => {
             let member = account(hub, set.account).await?;
             (set.room, set.client_id, Ask::SetRole { member, role: set.role })

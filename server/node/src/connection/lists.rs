@@ -5,8 +5,7 @@ use hark_core::ports::{AccountRow, DirectoryError, MemberRow, RoomListing, RoomQ
 use hark_core::room::Room as RoomState;
 use hark_protocol::limits::LIST_PAGE_MAX;
 use hark_protocol::{
-    AccountId, List, Member, Members, Retention, Room, RoomFilter, RoomGet, RoomList, RoomMembers,
-    RoomSummary, Rooms,
+    AccountId, List, Member, Members, Room, RoomFilter, RoomGet, RoomList, RoomMembers, RoomSummary, Rooms,
 };
 
 use super::change::room_named;
@@ -52,7 +51,7 @@ fn summary(listing: RoomListing) -> RoomSummary {
         first: listing.row.first,
         head: listing.row.head,
         time: listing.row.time,
-        retention: Retention::default(),
+        retention: listing.row.retention,
     }
 }
 
@@ -79,7 +78,7 @@ fn summary_of(room: &RoomState, account: AccountId) -> RoomSummary {
         first: row.first,
         head: row.head,
         time: row.time,
-        retention: Retention::default(),
+        retention: row.retention,
     }
 }
 

@@ -236,6 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             | Frame::RoomInvite(_)
             | Frame::RoomKick(_)
             | Frame::RoomTopic(_)
+            | Frame::RoomRetention(_)
             | Frame::RoomRoleSet(_) => self.change(correlation, frame),
             Frame::Auth(auth) => self.log_in(correlation, auth),
             Frame::Resume(resume) => self.resume(correlation, resume),

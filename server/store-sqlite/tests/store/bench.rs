@@ -124,3 +124,11 @@ pub(crate) fn verify(folder: &Path) -> (Vec<String>, Verified) {
     assert_eq!(verified.findings, found.len() as u64);
     (found, verified)
 }
+
+/// Takes a log back to its second schema.
+pub(crate) const SECOND_SCHEMA: &str = "
+    DROP TABLE epochs; DROP TABLE farewells; DROP INDEX rooms_retaining; DROP INDEX rooms_unswept;
+    ALTER TABLE rooms DROP COLUMN max_age_s; ALTER TABLE rooms DROP COLUMN max_events;
+    ALTER TABLE rooms DROP COLUMN max_bytes; ALTER TABLE rooms DROP COLUMN bytes;
+    ALTER TABLE rooms DROP COLUMN uncounted; ALTER TABLE rooms DROP COLUMN oldest;
+    ALTER TABLE rooms DROP COLUMN swept; PRAGMA user_version = 2;";

@@ -58,7 +58,7 @@ fn a_folder_that_is_not_there_is_named() {
 
 #[test]
 fn a_newer_truth_is_refused_and_left_alone() {
-    for (file, newest) in [("log.db", 3), ("directory.db", 2)] {
+    for (file, newest) in [("log.db", 4), ("directory.db", 2)] {
         let folder = closed();
         sql(folder.path(), file, "PRAGMA user_version = 99");
         let error = SqliteStores::open(folder.path()).unwrap_err();

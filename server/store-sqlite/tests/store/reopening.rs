@@ -7,7 +7,7 @@ use hark_core::ports::{
 use hark_core::testkit::drafts::{asking, control, create, message, new_room};
 use hark_protocol::{AccountId, AccountRole, DeviceId, Epoch, RoomId, RoomRole, Seq, UnixMillis, Visibility};
 
-use crate::bench::{Bench, appended, number};
+use crate::bench::{Bench, SECOND_SCHEMA, appended, number};
 
 /// Fills a folder, and says what must be found in it for ever.
 fn filled(bench: &mut Bench) -> impl Fn(&Bench) + use<> {
@@ -85,8 +85,8 @@ fn closing_and_opening_changes_nothing() {
 fn rooms_of_the_first_schema_have_their_members_counted() {
     let mut bench = Bench::new();
     let all_there = filled(&mut bench);
-    let first = "ALTER TABLE rooms DROP COLUMN members; DROP TABLE epochs; PRAGMA user_version = 1";
-    let mut bench = bench.reopen(|folder| crate::bench::sql(folder, "log.db", first));
+    let first = format!("{SECOND_SCHEMA} ALTER TABLE rooms DROP COLUMN members; PRAGMA user_version = 1");
+    let mut bench = bench.reopen(|folder| crate::bench::sql(folder, "log.db", &first));
     all_there(&bench);
     goes_on(&mut bench);
     let tea = bench.stores.reader.room_id(&"tea".parse().unwrap()).unwrap().unwrap();

@@ -11,7 +11,7 @@ use hark_store_sqlite::{CopyError, Damage, OpenError, Present, Restore, Restored
 use tempfile::TempDir;
 
 use crate::backup::back_up;
-use crate::bench::{Bench, appended, number, sql, verify};
+use crate::bench::{Bench, SECOND_SCHEMA, appended, number, sql, verify};
 
 fn restore(backup: &Path, folder: &Path, present: Present) -> Result<Restored, CopyError> {
     let files = &["tls", "token"];
@@ -170,7 +170,7 @@ fn a_backup_of_an_older_version_is_restored() {
     let (bench, place) = backed_up();
     drop(bench);
     let backup = place.path().join("backup");
-    sql(&backup, "log.db", "DROP TABLE epochs; PRAGMA user_version = 2");
+    sql(&backup, "log.db", SECOND_SCHEMA);
     let folder = tempfile::tempdir().unwrap();
     let restored = restore(&backup, folder.path(), Present::Refuse).unwrap();
     assert_eq!(restored.verified.events, 9);

@@ -61,6 +61,7 @@ impl Log {
             visibility: Visibility::PUBLIC,
             history,
             topic: Line::default(),
+            retention: hark_protocol::Retention::default(),
             epoch: Epoch(7),
             first: Seq(1),
             head: Seq::ZERO,

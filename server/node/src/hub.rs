@@ -160,7 +160,15 @@ impl Hub {
     /// The room, loaded if need be; `NotFound` if there is none. Many may ask at once, one reads.
     pub(crate) async fn room(&self, room: RoomId) -> Result<Arc<RoomEntry>, Refusal> {
         let cell = Arc::clone(self.rooms.lock().entry(room).or_default());
-        let loaded = cell.get_or_try_init(|| self.load(room)).await.cloned();
+        let mut is_new = false;
+        let loaded = cell.get_or_try_init(|| {
+            is_new = true;
+            self.load(room)
+        });
+        let loaded = loaded.await.cloned();
+        if is_new && let Ok(entry) = &loaded {
+            self.catch_up_with_retention(entry).await?;
+        }
         if loaded.is_err() {
             let mut rooms = self.rooms.lock();
             // Only the cell that failed, and only if nobody else is still trying it.
@@ -169,6 +177,16 @@ impl Hub {
             }
         }
         loaded
+    }
+
+    /// A room whose first moved between the read and the moment at which everybody could see the entry has not been
+    /// told of it.
+    async fn catch_up_with_retention(&self, entry: &RoomEntry) -> Result<(), Refusal> {
+        let room = entry.id();
+        if let Some(record) = self.storage.read(move |reader| reader.room(room)).await? {
+            self.tails.note(entry.expire(record.row.first));
+        }
+        Ok(())
     }
 
     async fn load(&self, room: RoomId) -> Result<Arc<RoomEntry>, Refusal> {

@@ -9,6 +9,7 @@ mod hub;
 mod room_entry;
 mod writer;
 mod scribe;
+mod retention;
 mod seat;
 mod session_keeper;
 mod tails;

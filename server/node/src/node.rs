@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use hark_core::Limits;
 use hark_core::ports::StoreError;
 use hark_core::session::Settings as SessionSettings;
-use hark_protocol::Line;
+use hark_protocol::{Line, Retention};
 use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -26,6 +26,7 @@ use crate::link::Order;
 use crate::listener::{Door, Listener};
 use crate::metrics::Metrics;
 use crate::password::{PasswordError, PasswordPool};
+use crate::retention::Tending;
 use crate::scribe::Scribe;
 use crate::settings::Settings;
 use crate::storage::{Storage, Stores};
@@ -73,6 +74,7 @@ pub struct NodeBuilder {
     agent: String,
     tail_bytes_max: usize,
     session_lifetime: Duration,
+    retention: Retention,
     tls: Option<Arc<ArcSwap<ServerConfig>>>,
     stores: Option<Stores>,
     metrics: Arc<Metrics>,
@@ -114,6 +116,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn session_lifetime(mut self, lifetime: Duration) -> NodeBuilder {
         self.session_lifetime = lifetime;
+        self
+    }
+
+    /// How much of their logs rooms keep at most; everything by default. A room's own bounds come on top.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> NodeBuilder {
+        self.retention = retention;
         self
     }
 
@@ -198,7 +207,12 @@ impl NodeBuilder {
         let hub = Arc::new(Hub::new(parts));
         hub.metrics.limits_set(&limits);
         let (log, reader, metrics, clock) = (stores.log, stores.reader, self.metrics, self.clock);
-        let scribe = Scribe { log, reader, limits, clock, metrics, tails, backlog: VecDeque::new() };
+        let loaded = {
+            let hub = Arc::clone(&hub);
+            Box::new(move |room| hub.loaded_room(room))
+        };
+        let tending = Tending::new(self.retention, loaded);
+        let scribe = Scribe { log, reader, limits, clock, metrics, tails, tending, backlog: VecDeque::new() };
         let writer = match self.executor {
             Executor::Threads => WriterTask::Thread(start_writer(&hub, scribe)?),
             Executor::Inline(pace) => WriterTask::Task(tokio::spawn(write(Arc::clone(&hub), scribe, pace))),
@@ -272,6 +286,7 @@ async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) {
             forget_at = now + LAPSE_INTERVAL;
         }
         hub.sweep();
+        hub.writer.tend();
         hub.metrics.store_condition(&hub.storage.condition());
     }
 }
@@ -319,6 +334,7 @@ impl Node {
             registration: true,
             agent: concat!("harkd/", env!("CARGO_PKG_VERSION")).into(),
             tail_bytes_max: TAIL_BYTES_DEFAULT,
+            retention: Retention::default(),
             session_lifetime: SESSION_LIFETIME_DEFAULT,
             tls: None,
             stores: None,

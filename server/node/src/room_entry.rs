@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hark_core::delivery::RoomHandle;
 use hark_core::ports::Appended;
 use hark_core::room::Room;
-use hark_protocol::{AccountId, DeviceId, EncodedFrame, RoomId};
+use hark_protocol::{AccountId, DeviceId, EncodedFrame, RoomId, Seq};
 use parking_lot::Mutex;
 use slab::Slab;
 
@@ -89,6 +89,26 @@ impl RoomEntry {
             state.room.tail().bytes().cast_signed() - before.cast_signed()
         };
         // Not under the lock, which is the first thing that whoever is woken asks for.
+        untold.into_iter().for_each(|link| link.hint(self.id));
+        grown
+    }
+
+    /// Takes note that events before `first` can not be read any more, and tells the followers, some of whom may
+    /// want them. Returns by how many bytes the tail has shrunk, as a negative number.
+    pub(crate) fn expire(&self, first: Seq) -> isize {
+        let mut untold = Vec::new();
+        let grown = {
+            let state = &mut *self.state.lock();
+            let before = state.room.tail().bytes();
+            state.room.expire(first);
+            for (_, follower) in &mut state.followers {
+                if !std::mem::replace(&mut follower.is_hinted, true) {
+                    untold.push(Arc::clone(&follower.link));
+                }
+            }
+            state.room.tail().bytes().cast_signed() - before.cast_signed()
+        };
+        // As in `apply`.
         untold.into_iter().for_each(|link| link.hint(self.id));
         grown
     }

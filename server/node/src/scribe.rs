@@ -19,6 +19,7 @@ use hark_protocol::{Kind, RoomId, Seq};
 use crate::clock::Clock;
 use crate::link::Decision;
 use crate::metrics::Metrics;
+use crate::retention::Tending;
 use crate::room_entry::RoomEntry;
 use crate::tails::TailBudget;
 use crate::writer::{Goal, Job};
@@ -38,6 +39,7 @@ pub(crate) struct Scribe {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tails: Arc<TailBudget>,
+    pub(crate) tending: Tending,
     /// Jobs that were taken and could not go into a batch yet, in order.
     pub(crate) backlog: VecDeque<Job>,
 }
@@ -106,6 +108,14 @@ impl Scribe {
         self.backlog.extend(jobs);
         self.backlog.extend(behind);
         result
+    }
+
+    /// Does a slice of what retention asks for, and says whether there is more to be done at once.
+    ///
+    /// # Errors
+    /// Why the store can not be trusted any more.
+    pub(crate) fn tend(&mut self) -> Result<bool, String> {
+        self.tending.slice(&mut *self.log, self.clock.now(), &self.metrics, &self.tails)
     }
 
     /// Refuses what was taken and is not written.
@@ -222,6 +232,7 @@ impl Scribe {
         if events > 0 {
             self.metrics.committed(events, started.elapsed());
         }
+        self.tending.note_stored(events);
         // Each room is told of all its events together, and each follower once for all of them.
         for (entry, appended) in by_room.into_values() {
             self.tails.note(entry.apply(&appended, self.tails.bytes_per_room()));

@@ -115,6 +115,8 @@ struct Queue {
     bytes: usize,
     /// Connections that hold a job back until there is room, first come first served.
     waiting: VecDeque<Arc<Link>>,
+    /// Whether it is time to look after what rooms keep.
+    tends: bool,
     is_closed: bool,
 }
 
@@ -139,6 +141,13 @@ impl Queue {
         let places = if self.is_full() { 0 } else { QUEUE_JOBS_MAX - self.jobs.len() };
         self.waiting.drain(..places.min(self.waiting.len())).collect()
     }
+}
+
+/// What the writer does next.
+struct Turn {
+    jobs: Vec<Job>,
+    /// Whether a slice of retention's work follows.
+    tends: bool,
 }
 
 /// The handle by which connections reach the writer.
@@ -195,6 +204,12 @@ impl Writer {
         None
     }
 
+    /// Has retention looked after, in slices between the batches, until there is nothing to be done.
+    pub(crate) fn tend(&self) {
+        self.queue.lock().tends = true;
+        self.news.tell();
+    }
+
     /// Nothing more is taken; what waits is still written, and then [`Writer::run`] returns.
     pub(crate) fn close(&self) {
         self.queue.lock().is_closed = true;
@@ -221,9 +236,14 @@ impl Writer {
 
     /// Writes until the writer is closed and nothing waits. Blocks; belongs on a thread of its own.
     pub(crate) fn run(&self, mut scribe: Scribe) {
-        while let Some(jobs) = self.wait_for_jobs(&scribe) {
-            let written = scribe.write(jobs);
-            self.announce(&mut scribe, written);
+        while let Some(turn) = self.wait_for_turn(&scribe) {
+            if !turn.jobs.is_empty() || scribe.has_backlog() {
+                let written = scribe.write(turn.jobs);
+                self.announce(&mut scribe, written);
+            }
+            if turn.tends {
+                self.tend_now(&mut scribe);
+            }
         }
     }
 
@@ -244,9 +264,15 @@ impl Writer {
             // What comes during the first pause is in the same group.
             pause(pace.before(Call::Append)).await;
             let taken = Writer::take(&mut self.queue.lock(), &scribe);
-            let written = scribe.write(Writer::wake(taken));
-            pause(pace.after(Call::Append)).await;
-            self.announce(&mut scribe, written);
+            let turn = Writer::wake(taken);
+            if !turn.jobs.is_empty() || scribe.has_backlog() {
+                let written = scribe.write(turn.jobs);
+                pause(pace.after(Call::Append)).await;
+                self.announce(&mut scribe, written);
+            }
+            if turn.tends {
+                self.tend_now(&mut scribe);
+            }
         }
     }
 
@@ -259,19 +285,33 @@ impl Writer {
         }
     }
 
+    /// Does a slice of what retention asks for; if there is more, it goes on behind the next batch.
+    fn tend_now(&self, scribe: &mut Scribe) {
+        match scribe.tend() {
+            Ok(more) => self.queue.lock().tends |= more,
+            Err(why) => {
+                self.fail(why);
+                scribe.give_up();
+            }
+        }
+    }
+
     /// Whether there is something to write; `None` when there is nothing and nothing will come.
     fn is_due(&self, scribe: &Scribe) -> Option<bool> {
         let queue = self.queue.lock();
         let is_due = !queue.jobs.is_empty() || scribe.has_backlog();
-        (is_due || !queue.is_closed).then_some(is_due)
+        (is_due || !queue.is_closed).then_some(is_due || queue.tends)
     }
 
     /// What waits, as much of it as the scribe takes; waits for something unless the scribe has something left.
-    fn wait_for_jobs(&self, scribe: &Scribe) -> Option<Vec<Job>> {
+    fn wait_for_turn(&self, scribe: &Scribe) -> Option<Turn> {
         let mut queue = self.queue.lock();
         while queue.jobs.is_empty() && !scribe.has_backlog() {
             if queue.is_closed {
                 return None;
+            }
+            if queue.tends {
+                break;
             }
             self.news.rung.wait(&mut queue);
         }
@@ -281,13 +321,14 @@ impl Writer {
     }
 
     /// What waits, as much of it as the scribe takes, and those for whom there is room now.
-    fn take(queue: &mut Queue, scribe: &Scribe) -> (Vec<Job>, Vec<Arc<Link>>) {
-        (queue.take(scribe.wants()), queue.take_waiting())
+    fn take(queue: &mut Queue, scribe: &Scribe) -> (Turn, Vec<Arc<Link>>) {
+        let turn = Turn { jobs: queue.take(scribe.wants()), tends: std::mem::take(&mut queue.tends) };
+        (turn, queue.take_waiting())
     }
 
     /// Tells those who wait that there is room, which must not be done under the queue's lock.
-    fn wake((jobs, waiting): (Vec<Job>, Vec<Arc<Link>>)) -> Vec<Job> {
+    fn wake((turn, waiting): (Turn, Vec<Arc<Link>>)) -> Turn {
         waiting.into_iter().for_each(|link| link.order(Order::WriterHasRoom));
-        jobs
+        turn
     }
 }

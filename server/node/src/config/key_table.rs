@@ -78,6 +78,31 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(config.shutdown_grace_ms.to_string()),
     },
     Key {
+        path: "retention.max_age_s",
+        sentence: "Seconds after which events go, in every room; 0 keeps them. A room's owners may ask for \
+             less. Whoever wanted what is gone is told of the gap.",
+        stage: Stage::First,
+        set: |draft, value| {
+            value.number(0..=u64::from(u32::MAX)).map(|age| draft.config.retention.max_age_s = age)
+        },
+        show: |config| Some(config.retention.max_age_s.to_string()),
+    },
+    Key {
+        path: "retention.max_events",
+        sentence: "Events that a room keeps at most, joins and the like included; 0 is no bound.",
+        stage: Stage::First,
+        set: |draft, value| value.number(0..=A_LOT).map(|events| draft.config.retention.max_events = events),
+        show: |config| Some(config.retention.max_events.to_string()),
+    },
+    Key {
+        path: "retention.max_bytes",
+        sentence: "Bytes of events that a room keeps at most; 0 is no bound. The space of events that went \
+             is used again, and the files do not shrink.",
+        stage: Stage::First,
+        set: |draft, value| value.number(0..=A_LOT).map(|bytes| draft.config.retention.max_bytes = bytes),
+        show: |config| Some(config.retention.max_bytes.to_string()),
+    },
+    Key {
         path: "tls.cert",
         sentence: "A PEM file with a certificate of yours and those that lead to its root; without it the \
              server makes its own.",
@@ -237,6 +262,8 @@ fn word_of<T: PartialEq>(words: &[(&str, T)], meaning: T) -> Option<String> {
     words.iter().find(|(_, m)| *m == meaning).map(|(word, _)| quoted(word))
 }
 
+/// The largest whole number that TOML has.
+const A_LOT: u64 = i64::MAX as u64;
 const NONE: &str = "none";
 const PROFILES: &[(&str, Profile)] = &[("open", Profile::Open), ("public", Profile::Public)];
 const LOG_FORMATS: &[(&str, LogFormat)] =

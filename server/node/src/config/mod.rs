@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hark_core::Limits;
+use hark_protocol::Retention;
 
 use crate::node::TAIL_BYTES_DEFAULT;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub names: Vec<String>,
     /// Memory for the newest events of all rooms together.
     pub tail_bytes_max: usize,
+    /// How much of their logs rooms keep at most.
+    pub retention: Retention,
     /// How long a shutdown may take.
     pub shutdown_grace_ms: u32,
     /// How long a session is kept without a connection.
@@ -108,6 +111,7 @@ impl Default for Config {
             data: PathBuf::from("hark-data"),
             names: Vec::new(),
             tail_bytes_max: TAIL_BYTES_DEFAULT,
+            retention: Retention::default(),
             shutdown_grace_ms: 10_000,
             session_lifetime_s: 30 * 24 * 60 * 60,
             tls: None,

@@ -38,6 +38,8 @@ pub struct Metrics {
     subscriptions: Gauge,
     subscriptions_lagging: Gauge,
     rooms_loaded: Gauge,
+    events_expired: Counter,
+    events_removed: Counter,
     damaged_records: Gauge,
     epoch_changes: Counter,
     errors_sent: ByCode,
@@ -91,6 +93,12 @@ impl Metrics {
                 "Subscriptions that have events to get and no credit left",
             ),
             rooms_loaded: gauge(r, "rooms_loaded", "Rooms in memory"),
+            events_expired: counter(
+                r,
+                "events_expired",
+                "Events that can not be read any more because they were older or more than their room keeps",
+            ),
+            events_removed: counter(r, "events_removed", "Expired events that were removed from the disk"),
             damaged_records: gauge(
                 r,
                 "damaged_records",
@@ -226,6 +234,16 @@ impl Metrics {
     /// A room left memory.
     pub fn room_unloaded(&self) {
         self.rooms_loaded.dec();
+    }
+
+    /// So many events can not be read any more, by retention.
+    pub fn events_expired(&self, events: u64) {
+        self.events_expired.inc_by(events);
+    }
+
+    /// So many expired events were removed.
+    pub fn events_removed(&self, events: u64) {
+        self.events_removed.inc_by(events);
     }
 
     /// What the store has found out about itself by now.

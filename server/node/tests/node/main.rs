@@ -14,6 +14,7 @@ mod publishing;
 mod following;
 mod watching;
 mod history;
+mod retention;
 mod ephemeral;
 mod deadlines;
 mod admission;

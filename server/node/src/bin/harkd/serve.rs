@@ -108,6 +108,7 @@ async fn start(config: &Config) -> Result<Running, Failure> {
         .limits(config.limits.clone())
         .registration(config.registration)
         .tail_bytes_max(config.tail_bytes_max)
+        .retention(config.retention)
         .session_lifetime(Duration::from_secs(config.session_lifetime_s.into()))
         .agent(AGENT)
         .tls(made.reloader.current())

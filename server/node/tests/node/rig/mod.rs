@@ -15,8 +15,8 @@ use hark_core::memory::{MemoryDirectory, MemoryFaults, MemoryReader, MemoryStore
 use hark_core::ports::{Directory, NewAccount, NewDevice, PasswordHash};
 use hark_protocol::limits::TOKEN_BYTES_MAX;
 use hark_protocol::{
-    AccountId, AccountName, AccountRole, Auth, AuthMethod, Capability, Hello, Line, PresenceMode, Secret,
-    UnixMillis,
+    AccountId, AccountName, AccountRole, Auth, AuthMethod, Capability, Hello, Line, PresenceMode, Retention,
+    Secret, UnixMillis,
 };
 use hark_server::entropy::OsEntropy;
 use hark_server::metrics::Metrics;
@@ -51,6 +51,7 @@ pub(crate) struct Setup {
     pub(crate) registration: bool,
     pub(crate) tail_bytes_max: usize,
     pub(crate) executor: Executor,
+    pub(crate) retention: Retention,
 }
 
 impl Default for Setup {
@@ -60,6 +61,7 @@ impl Default for Setup {
             registration: true,
             tail_bytes_max: 64 * 1024 * 1024,
             executor: Executor::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -99,6 +101,7 @@ impl Rig {
             .tail_bytes_max(setup.tail_bytes_max)
             .metrics(Arc::clone(&metrics))
             .executor(setup.executor)
+            .retention(setup.retention)
             .tls(Arc::new(ArcSwap::new(server_config())))
             .stores(Stores {
                 log: Box::new(stores.log),

@@ -10,6 +10,7 @@ mod folder;
 mod lineage;
 mod reopening;
 mod restore;
+mod retention;
 mod verify;
 
 use hark_core::testkit;

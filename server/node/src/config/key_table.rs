@@ -79,8 +79,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "retention.max_age_s",
-        sentence: "Seconds after which events go, in every room; 0 keeps them. A room's owners may ask for \
-             less. Whoever wanted what is gone is told of the gap.",
+        sentence: "Seconds after which events go, in every room, whose owners may ask for less; 0 keeps them for \
+             ever.",
         stage: Stage::First,
         set: |draft, value| {
             value.number(0..=u64::from(u32::MAX)).map(|age| draft.config.retention.max_age_s = age)
@@ -96,8 +96,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "retention.max_bytes",
-        sentence: "Bytes of events that a room keeps at most; 0 is no bound. The space of events that went \
-             is used again, and the files do not shrink.",
+        sentence: "Bytes of events that a room keeps at most; 0 is no bound; space that becomes free is used \
+             again, and the files do not shrink.",
         stage: Stage::First,
         set: |draft, value| value.number(0..=A_LOT).map(|bytes| draft.config.retention.max_bytes = bytes),
         show: |config| Some(config.retention.max_bytes.to_string()),

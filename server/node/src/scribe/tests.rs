@@ -5,7 +5,7 @@ use hark_core::pipeline::Place;
 use hark_core::ports::{Author, NewRoom, RequestHash};
 use hark_protocol::{
     AccountId, AccountName, ClientId, Correlation, Epoch, ErrorCode, Event, HistoryPolicy, Kind, LimitId,
-    Line, Payload, RawFrame, RoomName, RoomRole, Seq, UnixMillis, Visibility,
+    Line, Payload, RawFrame, Retention, RoomName, RoomRole, Seq, UnixMillis, Visibility,
 };
 
 use super::*;
@@ -70,6 +70,7 @@ impl Bench {
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::new()),
             tails: Arc::new(TailBudget::new(1 << 20)),
+            tending: Tending::new(Retention::default(), Box::new(|_| None)),
             backlog: VecDeque::new(),
         };
         let entry = Arc::new(RoomEntry::new(Room::load(record)));

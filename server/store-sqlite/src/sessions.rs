@@ -81,7 +81,11 @@ fn carry_out(
             let sql = "DELETE FROM sessions WHERE id = ?1 AND generation = ?2";
             let mut delete = directory.prepare_cached(sql)?;
             delete.execute(params![ordinal(hold.session.0), ordinal(hold.generation)])?;
-            Ok(SessionOutcome::Done)
+            let mut select = directory.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1")?;
+            match select.exists(params![ordinal(hold.session.0)])? {
+                true => Ok(SessionOutcome::Replaced),
+                false => Ok(SessionOutcome::Done),
+            }
         }
         SessionChange::Leave(hold) => {
             let sql =

@@ -87,7 +87,10 @@ impl State {
             SessionChange::TakeUp { token, new, lifetime_ms } => self.take_up(now, token, new, lifetime_ms),
             SessionChange::End(hold) => {
                 self.sessions.retain(|id, row| !is_held(*id, row, hold));
-                SessionOutcome::Done
+                match self.sessions.contains_key(&hold.session) {
+                    true => SessionOutcome::Replaced,
+                    false => SessionOutcome::Done,
+                }
             }
             SessionChange::Leave(hold) => {
                 let row = self.sessions.get_mut(&hold.session);

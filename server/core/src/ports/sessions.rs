@@ -71,8 +71,10 @@ pub enum SessionOutcome {
     Full,
     /// There is no such session or device any more, or its account is shut out.
     Gone,
-    /// It has ended, or is without a connection, or another connection has it.
+    /// It has ended, or is without a connection, or it was not this connection's to leave.
     Done,
+    /// It was not ended: another connection has taken it up.
+    Replaced,
 }
 
 /// The sessions of devices. They go with their devices. Every change is on the disk when the call returns.

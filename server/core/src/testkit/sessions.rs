@@ -195,7 +195,7 @@ fn an_outdated_hold_changes_nothing<D: Directory + Sessions>(store: &D) {
     let outdated = begin(store, device, 10);
     held(one(store, 0, taking_up(10, 11)));
     leave(store, 0, outdated);
-    one(store, 0, SessionChange::End(outdated));
+    assert_eq!(one(store, 0, SessionChange::End(outdated)), SessionOutcome::Replaced, "it lives on");
     assert!(found(store, u64::MAX, 11).is_some());
 }
 

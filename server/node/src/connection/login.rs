@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Connection;
 use super::account::{account_named, insert_account, password_refusal, shown};
 use crate::hub::{ConnectionId, Hub};
-use crate::link::{Answer, Identity, Link, LoggedIn};
+use crate::link::{Answer, Identity, Link, LoggedIn, Order};
 use crate::metrics::{LoginOutcome, ResumeOutcome};
 use crate::password::Verdict;
 use crate::seat::Seat;
@@ -93,11 +93,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.is_preparing = true;
         let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
         self.hub.tasks.spawn(async move {
-            let ended = hub.sessions.change(SessionChange::End(hold)).await;
-            if let Err(error) = &ended {
-                tracing::error!(%error, session = hold.session.0, "a session could not be ended");
+            match hub.sessions.change(SessionChange::End(hold)).await {
+                // A good CLOSE would say that the session is over, and somebody else has it.
+                Ok(SessionOutcome::Replaced) => link.order(Order::SessionReplaced),
+                Ok(_) => link.answer(Answer::Forgotten(Ok(()))),
+                Err(error) => {
+                    tracing::error!(%error, session = hold.session.0, "a session could not be ended");
+                    link.answer(Answer::Forgotten(Err(())));
+                }
             }
-            link.answer(Answer::Forgotten(ended.map(drop).map_err(drop)));
         });
     }
 }
@@ -199,19 +203,18 @@ impl Candidate {
             }
             SessionOutcome::Full => Ok(()),
             // The device was forgotten, or its account shut out, since it was looked up.
-            SessionOutcome::Gone | SessionOutcome::Done => Err(Refusal::AuthFailed),
+            SessionOutcome::Gone | SessionOutcome::Done | SessionOutcome::Replaced => {
+                Err(Refusal::AuthFailed)
+            }
         }
     }
 
     async fn take_up(&self, resume: Resume) -> Result<LoggedIn, Refusal> {
-        let hub = &self.hub;
-        hub.logins.check_address(self.address, hub.now_ns())?;
+        // A token is not guessed, so tries with wrong ones are not held against the address: after a restore all
+        // tokens of a whole house may have lapsed, and each of its clients has to log in anew.
         let presence = known(resume.presence)?;
-        let taken = self.take_up_by(&resume.session_token).await;
-        if matches!(taken, Err(Refusal::SessionExpired)) {
-            hub.logins.charge_address(self.address, hub.now_ns());
-        }
-        taken.map(|(answer, seat)| LoggedIn { answer, presence, seat })
+        let (answer, seat) = self.take_up_by(&resume.session_token).await?;
+        Ok(LoggedIn { answer, presence, seat })
     }
 
     async fn take_up_by(&self, shown: &Secret<TOKEN_BYTES_MAX>) -> Result<(Authenticated, Seat), Refusal> {

@@ -462,6 +462,8 @@ impl<S> Connection<S> {
     /// Gives up the place, the presence and the subscriptions: nothing more is said about them.
     fn let_go(&mut self) {
         self.seat = None;
+        // What waits to be stored has no answer any more, and nobody may store it behind the last words.
+        (self.held, self.paused) = (None, None);
         let followed = self.delivery.take().map_or(0, |delivery| delivery.len());
         (0..followed).for_each(|_| self.hub.metrics.subscription_ended());
         self.hub.metrics.lag_changed(std::mem::take(&mut self.lag_told), 0);

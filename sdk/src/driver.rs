@@ -113,6 +113,8 @@ struct Waiting {
     reply: Option<Reply>,
     /// The room and the identity of a publish.
     publish: Option<(RoomId, ClientId)>,
+    /// Whether it is the wish to give a publish up.
+    is_abandoning: bool,
     _permits: (Option<OwnedSemaphorePermit>, Permits),
 }
 
@@ -220,9 +222,11 @@ impl<C: Connector> Driver<C> {
 
     /// Lets an order take its turn: at once, or behind the publishes that are being written to the disk.
     fn pass_order(&mut self, order: Order, now: Duration) {
+        // What is refused anyway does not go by the disk: the next process would find it there.
+        let is_refused = matches!(order, Order::Publish(_)) && !self.session.takes_publishes();
         match &mut self.keeper {
-            Some(keeper) => keeper.push(order),
-            None => self.take_order(order, now),
+            Some(keeper) if !is_refused => keeper.push(order),
+            _ => self.take_order(order, now),
         }
     }
 
@@ -253,6 +257,7 @@ impl<C: Connector> Driver<C> {
                 Kept::Failed(order, why) => {
                     let _ = order.reply.send(Err(Failure::Outbox(why.into())));
                 }
+                Kept::Answer(token, answer) => self.tell_answer(token, answer),
             }
         }
     }
@@ -264,6 +269,7 @@ impl<C: Connector> Driver<C> {
             let waiting = Waiting {
                 reply: None,
                 publish: Some((publish.room, publish.client_id)),
+                is_abandoning: false,
                 _permits: (None, self.shared.place_of_found(publish.body.len())),
             };
             let token = self.wait_for(waiting);
@@ -279,13 +285,14 @@ impl<C: Connector> Driver<C> {
         let token = self.wait_for(Waiting {
             reply: Some(reply),
             publish: Some((publish.room, publish.client_id)),
+            is_abandoning: false,
             _permits: (None, permits),
         });
         let keep = if entry.is_some() { Keep::Disk } else { Keep::Memory };
         if let (Some(keeper), Some(entry)) = (&mut self.keeper, entry) {
             keeper.note(token, entry);
         }
-        if self.session.takes_publishes() {
+        if entry.is_some() || self.session.takes_publishes() {
             // Whoever does not want to know has dropped it.
             let _ = queued.send(());
         }
@@ -311,7 +318,11 @@ impl<C: Connector> Driver<C> {
             Order::Publish(order) => return self.take_publish(order, None, now),
             Order::Pending { reply, .. } => return self.tell_pending(reply),
             Order::Abandon { client_id, reply, permit } => {
-                Command::Abandon { token: self.wait_for_reply(reply, permit), client_id }
+                let token = self.wait_for_reply(reply, permit);
+                if let Some(waiting) = self.waiting.get_mut(&token) {
+                    waiting.is_abandoning = true;
+                }
+                Command::Abandon { token, client_id }
             }
             Order::Request { frame, reply, permit } => {
                 Command::Request { token: self.wait_for_reply(reply, permit), frame }
@@ -341,7 +352,8 @@ impl<C: Connector> Driver<C> {
 
     fn wait_for_reply(&mut self, reply: Reply, permit: OwnedSemaphorePermit) -> Token {
         let permits = (Some(permit), Permits::default());
-        self.wait_for(Waiting { reply: Some(reply), publish: None, _permits: permits })
+        let waiting = Waiting { reply: Some(reply), publish: None, is_abandoning: false, _permits: permits };
+        self.wait_for(waiting)
     }
 
     fn wait_for(&mut self, waiting: Waiting) -> Token {
@@ -434,10 +446,26 @@ impl<C: Connector> Driver<C> {
     }
 
     fn answer(&mut self, token: Token, answer: Result<Frame, Failure>) {
-        let is_kept = answer == Err(Failure::Kept);
-        if let Some(keeper) = &mut self.keeper {
-            if is_kept { keeper.leave(token) } else { keeper.settle(token) }
+        let is_about_disk = self.waiting.get(&token).is_some_and(|waiting| waiting.is_abandoning);
+        let answer = match &mut self.keeper {
+            Some(keeper) if answer == Err(Failure::Kept) => {
+                keeper.leave(token);
+                Some(answer)
+            }
+            Some(keeper) if is_about_disk => {
+                keeper.tell_written(token, answer);
+                None
+            }
+            Some(keeper) => keeper.settle(token, answer),
+            None => Some(answer),
+        };
+        if let Some(answer) = answer {
+            self.tell_answer(token, answer);
         }
+    }
+
+    fn tell_answer(&mut self, token: Token, answer: Result<Frame, Failure>) {
+        let is_kept = answer == Err(Failure::Kept);
         let Some(waiting) = self.waiting.remove(&token) else { return };
         let unheard = match waiting.reply {
             Some(reply) => reply.send(answer).err(),
@@ -493,10 +521,21 @@ impl<C: Connector> Driver<C> {
     /// Answers what came too late, and whoever waits for the end.
     async fn finish(mut self) {
         self.orders.close();
-        let mut late = match self.keeper.take() {
+        let kept = match self.keeper.take() {
             Some(keeper) => keeper.close().await,
             None => Vec::new(),
         };
+        let mut late = Vec::new();
+        for kept in kept {
+            match kept {
+                Kept::Order(order) => late.push(order),
+                // The next process finds it.
+                Kept::Stored(order, _) => drop(order.reply.send(Err(Failure::Kept))),
+                Kept::Failed(order, why) => drop(order.reply.send(Err(Failure::Outbox(why.into())))),
+                Kept::Answer(token, answer) => self.tell_answer(token, answer),
+            }
+        }
+        self.shared.outcomes.end();
         while let Ok(order) = self.orders.try_recv() {
             late.push(order);
         }

@@ -235,7 +235,6 @@ impl Shared {
     pub(crate) fn close(&self) {
         self.publishes.close();
         self.bytes.close();
-        self.outcomes.end();
         self.requests.close();
         self.signals.close();
     }

@@ -454,7 +454,13 @@ impl Session {
         out: &mut Vec<Effect>,
     ) {
         let frame = Frame::Publish(publish);
-        match self.refuses().or_else(|| self.flow.too_large(&frame)) {
+        let refused = match (self.refuses(), keep) {
+            (Some(Failure::Closed), Keep::Disk) => Some(Failure::Kept),
+            // It is on the disk by now, and goes when there is a connection again.
+            (Some(_), Keep::Disk) => None,
+            (refused, _) => refused,
+        };
+        match refused.or_else(|| self.flow.too_large(&frame)) {
             Some(failure) => out.push(Effect::Answer(token, Err(failure))),
             None => self.requests.queue(token, frame, until, keep),
         }

@@ -7,14 +7,14 @@ use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::io;
 
-use hark_protocol::Publish;
+use hark_protocol::{Frame, Publish};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::warn;
 
 use crate::handle::{Order, PublishOrder};
 use crate::outbox::Writing;
 use crate::outbox::disk::Disk;
-use crate::session::Token;
+use crate::session::{Failure, Token};
 
 /// See the [module](self).
 pub(super) struct Keeper {
@@ -33,7 +33,15 @@ pub(super) struct Keeper {
     /// Those of them that could not be written; they go with the next publish, or not at all.
     owed: Vec<u64>,
     entries: HashMap<Token, u64>,
+    /// Answers that may be told only when the disk knows them: whoever hears no must not be proved wrong by the next
+    /// process, which would send again what it finds.
+    noes: Vec<(Token, Answer)>,
+    /// Those of them that are being written.
+    writing_noes: Vec<(Token, Answer)>,
 }
+
+/// The answer to a request.
+type Answer = Result<Frame, Failure>;
 
 /// What the keeper has for the driver.
 pub(super) enum Kept {
@@ -43,6 +51,8 @@ pub(super) enum Kept {
     Stored(PublishOrder, u64),
     /// A publish that could not be written.
     Failed(PublishOrder, String),
+    /// An answer that the disk knows now.
+    Answer(Token, Answer),
 }
 
 impl Keeper {
@@ -57,6 +67,8 @@ impl Keeper {
             settling: Vec::new(),
             owed: Vec::new(),
             entries: HashMap::new(),
+            noes: Vec::new(),
+            writing_noes: Vec::new(),
         }
     }
 
@@ -71,9 +83,21 @@ impl Keeper {
         self.entries.insert(token, entry);
     }
 
-    /// An entry has a verdict, or was given up.
-    pub(super) fn settle(&mut self, token: Token) {
-        self.settled.extend(self.entries.remove(&token));
+    /// An entry has a verdict, or was given up. Gives the answer back if it may be told at once: that something is
+    /// stored stays true, whatever the disk knows of it.
+    pub(super) fn settle(&mut self, token: Token, answer: Answer) -> Option<Answer> {
+        let Some(entry) = self.entries.remove(&token) else { return Some(answer) };
+        self.settled.push(entry);
+        if answer.is_ok() {
+            return Some(answer);
+        }
+        self.tell_written(token, answer);
+        None
+    }
+
+    /// Tells an answer when everything that was settled before it is on the disk.
+    pub(super) fn tell_written(&mut self, token: Token, answer: Answer) {
+        self.noes.push((token, answer));
     }
 
     /// The entry stays on the disk, and this process is done with it.
@@ -93,7 +117,8 @@ impl Keeper {
             // Settled entries cost a write of their own only when it is the last, or when they have become many: sent
             // again after a crash they are answered as duplicates.
             let is_idle = self.entries.is_empty() && !self.settled.is_empty();
-            if self.batch.is_empty() && !is_idle && self.settled.len() < SETTLED_MAX {
+            let is_light = self.noes.is_empty() && self.settled.len() < SETTLED_MAX;
+            if self.batch.is_empty() && !is_idle && is_light {
                 return;
             }
             self.begin(out);
@@ -120,6 +145,7 @@ impl Keeper {
             self.settled.append(&mut self.owed);
         }
         self.settling = std::mem::take(&mut self.settled);
+        self.writing_noes = std::mem::take(&mut self.noes);
         let Some(mut disk) = self.disk.take() else {
             return self.finish(Err(io::Error::other("the thread that wrote it has died")), out);
         };
@@ -158,6 +184,7 @@ impl Keeper {
     /// Hands out what was written, or was not.
     pub(super) fn finish(&mut self, written: io::Result<Vec<u64>>, out: &mut Vec<Kept>) {
         let batch = std::mem::take(&mut self.batch);
+        out.extend(self.writing_noes.drain(..).map(|(token, answer)| Kept::Answer(token, answer)));
         match written {
             Ok(entries) => {
                 out.extend(batch.into_iter().zip(entries).map(|(order, entry)| Kept::Stored(order, entry)));
@@ -170,24 +197,15 @@ impl Keeper {
         }
     }
 
-    /// Writes what is left to be written, for good. What was not handed out is given back.
-    pub(super) async fn close(mut self) -> Vec<Order> {
+    /// Writes what is left to be written, for good, and hands out the rest.
+    pub(super) async fn close(mut self) -> Vec<Kept> {
         let mut left = Vec::new();
         if self.work.is_some() {
             let written = self.written().await;
-            let mut out = Vec::new();
-            self.finish(written, &mut out);
-            left.extend(out.into_iter().map(|kept| match kept {
-                Kept::Order(order) => order,
-                // It was never handed over, and whoever published it is told so: it is not to be sent later.
-                Kept::Stored(order, entry) => {
-                    self.settled.push(entry);
-                    Order::Publish(order)
-                }
-                Kept::Failed(order, _) => Order::Publish(order),
-            }));
+            self.finish(written, &mut left);
         }
-        left.extend(self.queue.drain(..));
+        left.extend(self.queue.drain(..).map(Kept::Order));
+        left.extend(self.noes.drain(..).map(|(token, answer)| Kept::Answer(token, answer)));
         let mut settled = std::mem::take(&mut self.settled);
         settled.append(&mut self.owed);
         if let Some(mut disk) = self.disk.take().filter(|_| !settled.is_empty()) {

@@ -142,6 +142,35 @@ async fn what_has_a_verdict_is_not_sent_by_the_next_process() {
     assert!(is_silent(&mut peer).await);
 }
 
+// I5: whoever was told no is not proved wrong by the next process.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_on_the_disk_before_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut server, builder) = Server::new();
+    let (client, room, mut peer) = in_room(&mut server, builder.outbox_dir(dir.path())).await;
+    // Others without an answer: nothing else makes the outbox write.
+    let open: Vec<_> = (0..3).map(|n| room.publish(Draft::text(format!("open {n}")))).collect();
+    for _ in 0..3 {
+        peer.publish().await;
+    }
+    let (refused, given_up) = (room.publish(Draft::text("no")), room.publish(Draft::text("regretted")));
+    let (correlation, _) = peer.publish().await;
+    let (_, regretted) = peer.publish().await;
+    peer.send(correlation, error(ErrorCode::NOT_MEMBER, 0)).await;
+    assert!(matches!(refused.outcome().await, Outcome::Rejected(_)));
+    assert!(client.outbox().abandon(regretted.client_id).await.unwrap());
+    let copy = left_behind(dir.path());
+    assert_eq!(given_up.outcome().await, Outcome::Unknown);
+
+    let (mut server, builder) = Server::new();
+    let (second, mut peer) = tokio::join!(builder.outbox_dir(copy.path()).connect(), server.login());
+    for publishing in &open {
+        assert_eq!(Some(peer.publish().await.1.client_id), publishing.client_id());
+    }
+    assert!(is_silent(&mut peer).await);
+    drop((second, client));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_folder_that_is_in_use_or_can_not_be_is_told_before_anything_is_sent() {
     let dir = tempfile::tempdir().unwrap();

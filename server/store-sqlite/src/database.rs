@@ -127,7 +127,7 @@ impl Database {
             Durability::Normal => ("NORMAL", "1"),
         };
         self.checked(connection.pragma_update(None, "synchronous", level))?;
-        self.checked(connection.pragma_update(None, "journal_mode", "WAL"))?;
+        self.checked(switch_to_wal(connection))?;
         self.read_back(connection, "journal_mode", "wal")?;
         self.read_back(connection, "synchronous", number)
     }
@@ -158,6 +158,15 @@ impl Database {
     pub(crate) fn error(&self, source: rusqlite::Error) -> OpenError {
         OpenError::Database { path: self.path.clone(), source }
     }
+}
+
+/// Runs the statement to its end: it answers `wal` first and commits then, and whoever stops at the answer does not
+/// learn that the commit has failed. The connection would go on without a write-ahead log, and say that it has one.
+fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let mut switch = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = switch.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
@@ -255,6 +264,19 @@ mod tests {
         connection.pragma_update(None, "synchronous", "NORMAL").unwrap();
         let error = full.read_back(&connection, "synchronous", "2").unwrap_err();
         assert!(matches!(&error, OpenError::Setting { setting: "synchronous", .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_switched_to_a_write_ahead_log_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = database(&folder, Durability::Full);
+        let mut connection = log.connect(OpenFlags::default()).unwrap();
+        connection.commit_hook(Some(|| true)).unwrap();
+        let error = log.demand_durability(&connection).unwrap_err();
+        assert!(matches!(&error, OpenError::Database { .. }), "{error}");
+        drop(connection);
+        assert!(!log.path.with_extension("db-wal").exists());
+        log.open().unwrap();
     }
 
     #[test]

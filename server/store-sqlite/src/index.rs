@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use hark_core::ports::{Condition, EpochChange};
 use hark_protocol::{RoomId, Seq};
@@ -28,8 +27,6 @@ pub(crate) struct Shared {
     pub(crate) tail: RwLock<Tail>,
     pub(crate) health: Health,
     reported: Mutex<Vec<(RoomId, Seq)>>,
-    /// Whether the index was found to be ahead of its log, which means that the log has been put back.
-    pub(crate) was_ahead: AtomicBool,
     pub(crate) epoch_change: OnceLock<EpochChange>,
     /// Rooms in which events before a seq have been removed, and the index does not know yet.
     pub(crate) trims: Mutex<BTreeMap<RoomId, Seq>>,
@@ -39,8 +36,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(distrust: PathBuf) -> Shared {
-        let (tail, health, reported, was_ahead, epoch_change, trims) = Default::default();
-        Shared { tail, health, reported, was_ahead, epoch_change, trims, distrust }
+        let (tail, health, reported, epoch_change, trims) = Default::default();
+        Shared { tail, health, reported, epoch_change, trims, distrust }
     }
 
     /// What has been found out about the store.
@@ -90,8 +87,7 @@ pub(crate) fn open(
     if !shared.distrust.exists() {
         match open_existing(database, log) {
             Ok((connection, indexed)) if indexed <= last => return Ok((connection, indexed)),
-            Ok((_, ahead)) => {
-                shared.was_ahead.store(ahead != OF_ANOTHER_LOG, Ordering::Relaxed);
+            Ok(_) => {
                 tracing::warn!("index.db is of another log or ahead of it, and is built again");
             }
             Err(error) if can_be_built_again(&error) => {
@@ -104,6 +100,28 @@ pub(crate) fn open(
     let opened = open_existing(database, log)?;
     remove_if_there(&shared.distrust)?;
     Ok(opened)
+}
+
+/// Up to where the index that is there reaches, if it can be read and is this log's. Nothing is changed by looking: an
+/// index that is ahead of its log says that the log has been put back, and is the only one to say so.
+pub(crate) fn reaches(database: &Database, shared: &Shared, log: &[u8]) -> Result<Option<i64>, OpenError> {
+    if shared.distrust.exists() || !database.path.exists() {
+        return Ok(None);
+    }
+    let reach = |index: Connection| {
+        database.schema.recognise(&index, &database.path)?;
+        let reach = reach(&index, log);
+        reach.map_err(|source| OpenError::Database { path: database.path.clone(), source })
+    };
+    match database.read().and_then(reach) {
+        Err(error) if can_be_built_again(&error) => Ok(None),
+        found => found,
+    }
+}
+
+fn reach(index: &Connection, log: &[u8]) -> rusqlite::Result<Option<i64>> {
+    let of_this_log = "SELECT position FROM progress WHERE log = ?1";
+    index.query_row(of_this_log, params![log], |row| row.get(0)).optional()
 }
 
 fn can_be_built_again(error: &OpenError) -> bool {
@@ -131,9 +149,7 @@ fn open_existing(database: &Database, log: &[u8]) -> Result<(Connection, i64), O
 
 fn progress(connection: &Connection, log: &[u8]) -> rusqlite::Result<i64> {
     connection.execute("INSERT INTO progress VALUES (1, ?1, 0) ON CONFLICT DO NOTHING", params![log])?;
-    let of_this_log = "SELECT position FROM progress WHERE log = ?1";
-    let position = connection.query_row(of_this_log, params![log], |row| row.get(0)).optional()?;
-    Ok(position.unwrap_or(OF_ANOTHER_LOG))
+    Ok(reach(connection, log)?.unwrap_or(OF_ANOTHER_LOG))
 }
 
 /// Copies positions from the log into the index, and only then forgets them in the tail.
@@ -172,7 +188,8 @@ impl Indexer {
         let mut entries = self.next_entries()?;
         let Some(&(last, ..)) = entries.last() else { return Ok(0) };
         // By room and seq, so that neighbours in the index are written together.
-        entries.sort_unstable_by_key(|(_, room, seq)| (*room, *seq));
+        // Where two rows have one seq, the later one is the room's.
+        entries.sort_unstable_by_key(|(position, room, seq)| (*room, *seq, *position));
         self.write(&entries, last).map_err(|error| shared.index_fault(error))?;
         self.indexed = last;
         shared.tail.write().forget_up_to(last);

@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hark_protocol::Epoch;
+use hark_protocol::{Epoch, UnixMillis};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
@@ -33,16 +33,36 @@ pub enum Housekeeping {
 /// The handle: rings for work, and joins the thread when it is dropped.
 #[derive(Debug)]
 pub(crate) enum Keeper {
-    Thread { bell: Arc<Bell>, thread: Option<JoinHandle<()>> },
-    Inline(House),
+    Thread {
+        bell: Arc<Bell>,
+        thread: Option<JoinHandle<()>>,
+    },
+    /// The house, and when the log's mark was written last.
+    Inline {
+        house: House,
+        noted: Option<UnixMillis>,
+    },
 }
 
 /// What there is to do. Ringing again for what waits already changes nothing.
 #[derive(Clone, Copy, Debug, Default)]
-struct Chores {
-    index: bool,
-    checkpoint: bool,
-    stop: bool,
+pub(crate) struct Chores {
+    pub(crate) index: bool,
+    pub(crate) checkpoint: bool,
+    /// Note how far the log has come.
+    pub(crate) note: bool,
+    /// End, after the rest.
+    pub(crate) stop: bool,
+}
+
+impl Chores {
+    /// Nothing.
+    pub(crate) const NONE: Chores = Chores { index: false, checkpoint: false, note: false, stop: false };
+
+    /// Whether there is anything to do.
+    pub(crate) fn any(self) -> bool {
+        self.index || self.checkpoint || self.note || self.stop
+    }
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +80,8 @@ pub(crate) struct House {
     pub(crate) marker: Arc<Mutex<Marker>>,
 }
 
+const FAILED: &str = "the log can not be indexed, checkpointed or marked; it is tried again";
+
 /// How long the end waits for readers that are still at work.
 const LAST_READERS: Duration = Duration::from_secs(1);
 
@@ -70,8 +92,9 @@ fn empty_wal(log: &Connection) -> rusqlite::Result<()> {
     checkpoint(log, "TRUNCATE").map(drop)
 }
 
-/// By so many positions the log comes farther between two marks. A mark costs syncs of its own.
-const MARK_POSITIONS: i64 = 4_096;
+/// As long as the log goes on, its mark is so old at most; what is behind the mark can be taken away unnoticed. A mark
+/// costs syncs of its own, which no acknowledgement waits for.
+const MARK_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes the log's mark.
 #[derive(Debug)]
@@ -84,17 +107,13 @@ pub(crate) struct Marker {
 impl Marker {
     /// A marker of the log; `at_work` is what it says until the end.
     pub(crate) fn new(folder: &Path, log: String, epoch: Epoch, at_work: State) -> Marker {
-        Marker { folder: folder.into(), mark: Mark { log, position: -1, epoch, state: at_work } }
+        Marker { folder: folder.into(), mark: Mark { log, position: -1, epoch, state: at_work, doubt: None } }
     }
 
     /// Writes how far `log` has come, if that is news.
     pub(crate) fn note(&mut self, log: &Connection) -> Result<(), Fault> {
         let position = last_position(log)?;
-        let is_first = self.mark.position < 0;
-        if is_first || position.saturating_sub(self.mark.position) >= MARK_POSITIONS {
-            self.write(position)?;
-        }
-        Ok(())
+        if position == self.mark.position { Ok(()) } else { self.write(position) }
     }
 
     /// Writes how far `log` has come at the end.
@@ -114,7 +133,7 @@ impl Marker {
 impl Keeper {
     /// A keeper without a thread, which works whenever it is rung for.
     pub(crate) fn inline(house: House) -> Keeper {
-        Keeper::Inline(house)
+        Keeper::Inline { house, noted: None }
     }
 
     pub(crate) fn start(house: House) -> io::Result<Keeper> {
@@ -127,15 +146,25 @@ impl Keeper {
         Ok(Keeper::Thread { bell, thread: Some(thread) })
     }
 
-    /// Rings for the indexer, for a checkpoint, or for both.
-    pub(crate) fn ring(&self, index: bool, checkpoint: bool) {
-        let chores = Chores { index, checkpoint, stop: false };
+    /// Whether it has to be rung for a mark at `now`; a thread has a clock of its own.
+    pub(crate) fn owes_mark(&mut self, now: UnixMillis) -> bool {
+        let Keeper::Inline { noted, .. } = self else { return false };
+        // A clock that goes back is a reason like any other.
+        let is_due = noted.is_none_or(|noted| u128::from(now.0.abs_diff(noted.0)) >= MARK_EVERY.as_millis());
+        if is_due {
+            *noted = Some(now);
+        }
+        is_due
+    }
+
+    /// Rings for these chores.
+    pub(crate) fn ring(&self, chores: Chores) {
         match self {
             Keeper::Thread { bell, .. } => bell.ring(chores),
-            Keeper::Inline(house) => {
+            Keeper::Inline { house, .. } => {
                 if let Err(fault) = house.work(chores) {
                     let error = house.shared.health.judge(fault);
-                    tracing::error!(%error, "the log can not be indexed or checkpointed; it is tried again");
+                    tracing::error!(%error, "{FAILED}");
                 }
             }
         }
@@ -147,14 +176,18 @@ impl Bell {
         let mut chores = self.chores.lock();
         chores.index |= more.index;
         chores.checkpoint |= more.checkpoint;
+        chores.note |= more.note;
         chores.stop |= more.stop;
         self.rung.notify_one();
     }
 
-    fn wait(&self) -> Chores {
+    /// What there is to do by `deadline`, when a mark is due.
+    fn wait(&self, deadline: Instant) -> Chores {
         let mut chores = self.chores.lock();
-        while !(chores.index || chores.checkpoint || chores.stop) {
-            self.rung.wait(&mut chores);
+        while !chores.any() {
+            if self.rung.wait_until(&mut chores, deadline).timed_out() {
+                chores.note = true;
+            }
         }
         std::mem::take(&mut chores)
     }
@@ -164,7 +197,7 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         let Keeper::Thread { bell, thread } = self else { return };
         // What is not indexed yet is, so that the next start has nothing to catch up with.
-        bell.ring(Chores { index: true, checkpoint: true, stop: true });
+        bell.ring(Chores { index: true, checkpoint: true, note: true, stop: true });
         if let Some(thread) = thread.take()
             && thread.join().is_err()
         {
@@ -176,12 +209,17 @@ impl Drop for Keeper {
 impl House {
     fn keep(self, bell: &Bell) {
         let mut failing = false;
+        let mut noted = Instant::now();
         loop {
-            let chores = bell.wait();
+            let mut chores = bell.wait(noted + MARK_EVERY);
+            chores.note |= noted.elapsed() >= MARK_EVERY;
+            if chores.note {
+                noted = Instant::now();
+            }
             let done = self.work(chores).map_err(|fault| self.shared.health.judge(fault));
             match &done {
                 Err(error) if !failing => {
-                    tracing::error!(%error, "the log can not be indexed or checkpointed; it is tried again");
+                    tracing::error!(%error, "{FAILED}");
                 }
                 Ok(()) if failing => tracing::info!("the log is indexed and checkpointed again"),
                 _ => {}
@@ -202,16 +240,14 @@ impl House {
             indexer.catch_up(&self.shared)?;
             indexer.trim(&self.shared)?;
         }
-        if chores.checkpoint {
-            let log = self.checkpointer.lock();
-            if chores.stop {
-                empty_wal(&log)?;
-                self.marker.lock().note_end(&log)?;
-            } else {
-                checkpoint(&log, "PASSIVE")?;
-                self.marker.lock().note(&log)?;
-            }
+        let log = self.checkpointer.lock();
+        if chores.stop {
+            empty_wal(&log)?;
+            return self.marker.lock().note_end(&log);
         }
-        Ok(())
+        if chores.checkpoint {
+            checkpoint(&log, "PASSIVE")?;
+        }
+        if chores.note { self.marker.lock().note(&log) } else { Ok(()) }
     }
 }

@@ -42,6 +42,13 @@ impl Doubt {
             Doubt::EndDamaged => "end-damaged",
         }
     }
+
+    /// The doubt of that word. One that a newer version has written is a doubt as well.
+    pub(crate) fn called(word: &str) -> Doubt {
+        use Doubt::{Backup, Behind, EndDamaged, OtherLog, Restored, WalRemoved};
+        let all = [Restored, Backup, OtherLog, WalRemoved, EndDamaged];
+        all.into_iter().find(|doubt| doubt.word() == word).unwrap_or(Behind)
+    }
 }
 
 /// The key in `meta` that a backup's log carries.
@@ -62,6 +69,22 @@ impl Signs {
         Ok(Signs { mark: Mark::read(folder)?, has_wal: PathBuf::from(wal).exists() })
     }
 
+    /// What would not be seen any more once the log has been opened, which makes the write-ahead log.
+    fn fleeting(&self) -> Option<Doubt> {
+        let mark = self.mark.as_ref()?;
+        let is_missed = mark.state == State::Running && !self.has_wal;
+        mark.doubt.or(is_missed.then_some(Doubt::WalRemoved))
+    }
+
+    /// Makes durable what would not be seen any more once the log has been opened: this start may fail, and the next
+    /// one has to know.
+    pub(crate) fn keep(&self, folder: &Path) -> std::io::Result<()> {
+        match (&self.mark, self.fleeting()) {
+            (Some(mark), doubt) if doubt != mark.doubt => Mark { doubt, ..mark.clone() }.write(folder),
+            _ => Ok(()),
+        }
+    }
+
     /// What speaks against the log being the continuation of what clients have seen, if anything does.
     pub(crate) fn doubt(&self, log: &Connection) -> rusqlite::Result<Option<Doubt>> {
         let (id, last) = (log_id(log)?, last_position(log)?);
@@ -73,11 +96,11 @@ impl Signs {
             if mark.log != hex(&id) {
                 return Ok(Some(Doubt::OtherLog));
             }
+            if let Some(doubt) = self.fleeting() {
+                return Ok(Some(doubt));
+            }
             if mark.position > last {
                 return Ok(Some(Doubt::Behind));
-            }
-            if mark.state == State::Running && !self.has_wal {
-                return Ok(Some(Doubt::WalRemoved));
             }
         }
         let is_judged = judged_up_to(log)? == Some(last);
@@ -120,14 +143,23 @@ pub(crate) fn begin_epochs(
     doubt: Doubt,
     above: Epoch,
 ) -> rusqlite::Result<EpochChange> {
+    // Whatever the doubt is about, the end may be damaged too, and is not looked at again after this.
+    let behind = Behind::find(log)?;
+    match begin(log, doubt, above, &behind) {
+        // What can not be reached can not be removed either, and is not read as an event.
+        Err(error) if is_damage(&error) => begin(log, doubt, above, &Behind::default()),
+        begun => begun,
+    }
+}
+
+fn begin(log: &mut Connection, doubt: Doubt, above: Epoch, behind: &Behind) -> rusqlite::Result<EpochChange> {
     let transaction = log.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let now = now();
     let chance = transaction.query_row("SELECT random()", [], |row| row.get::<_, i64>(0))?.cast_unsigned();
     let epoch = next_epoch(now, chance, above.max(greatest_epoch(&transaction)?));
-    if doubt == Doubt::EndDamaged {
-        cut(&transaction)?;
-    }
+    behind.cut(&transaction)?;
     let rooms = transaction.execute("UPDATE rooms SET epoch = ?1", [int(epoch.0)])?;
+    leave_ids_out(&transaction, "rooms", epoch)?;
     transaction.execute(
         "INSERT INTO epochs (epoch, time, position, reason) VALUES (?1, ?2, ?3, ?4)",
         params![int(epoch.0), int(now.0), last_position(&transaction)?, doubt.word()],
@@ -137,19 +169,80 @@ pub(crate) fn begin_epochs(
     Ok(EpochChange { epoch, rooms: u64::try_from(rooms).unwrap_or(u64::MAX), reason: doubt.word() })
 }
 
-/// Removes events and identities that the rooms' rows know nothing of: their transaction is on the disk in part.
-fn cut(log: &Connection) -> rusqlite::Result<()> {
-    for table in ["identities", "log"] {
-        let behind = format!(
-            "DELETE FROM {table} WHERE seq > coalesce((SELECT head FROM rooms WHERE id = {table}.room), 0)"
-        );
-        match log.execute(&behind, []) {
-            // What can not be read can not be removed either, and is not read as an event.
-            Err(error) if is_damage(&error) => {}
-            done => drop(done?),
+/// Lets the table hand out only ids that no lost one had: it goes on behind the milliseconds that the epoch counts.
+/// Ids count up by one, and nobody makes a thousand things a second for as long as a log lives.
+pub(crate) fn leave_ids_out(database: &Connection, table: &str, epoch: Epoch) -> rusqlite::Result<()> {
+    let last = "SELECT seq FROM sqlite_sequence WHERE name = ?1";
+    let last: i64 = database.query_row(last, [table], |row| row.get(0)).optional()?.unwrap_or(0);
+    let by_clock = ordinal(epoch.0 >> 6).min(BY_CLOCK_MAX);
+    database.execute("DELETE FROM sqlite_sequence WHERE name = ?1", [table])?;
+    let behind = by_clock.max(last.saturating_add(IDS_LEFT_OUT)).min(ID_MAX).max(last);
+    database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", params![table, behind])?;
+    Ok(())
+}
+
+/// So many ids are left out where the clock says nothing.
+const IDS_LEFT_OUT: i64 = 1 << 20;
+/// An epoch that came from nowhere must not use the ids up.
+const BY_CLOCK_MAX: i64 = 1 << 48;
+/// Ids stay below what programs can carry whose only numbers are floating.
+const ID_MAX: i64 = 1 << 52;
+
+/// Events and identities that the rooms' rows know nothing of: their transaction is on the disk in part.
+#[derive(Debug, Default)]
+struct Behind {
+    positions: Vec<i64>,
+    farewells: Vec<i64>,
+    identities: Vec<(Vec<u8>, i64, i64)>,
+}
+
+impl Behind {
+    /// Finds them before the transaction that removes them: one that has seen a damaged page can not commit.
+    fn find(log: &Connection) -> rusqlite::Result<Behind> {
+        let is_behind = |table: &str| {
+            format!("FROM {table} WHERE seq > coalesce((SELECT head FROM rooms WHERE id = {table}.room), 0)")
+        };
+        // The newest first, so that damage in the middle hides none of them.
+        let events = format!("SELECT position {} ORDER BY position DESC", is_behind("log"));
+        let farewells = format!("SELECT position {}", is_behind("farewells"));
+        let identities = format!("SELECT client_id, author, room {}", is_behind("identities"));
+        Ok(Behind {
+            positions: readable(log, &events, |row| row.get(0))?,
+            farewells: readable(log, &farewells, |row| row.get(0))?,
+            identities: readable(log, &identities, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?,
+        })
+    }
+
+    fn cut(&self, log: &Connection) -> rusqlite::Result<()> {
+        for position in &self.positions {
+            log.prepare_cached("DELETE FROM log WHERE position = ?1")?.execute([position])?;
+        }
+        for position in &self.farewells {
+            log.prepare_cached("DELETE FROM farewells WHERE position = ?1")?.execute([position])?;
+        }
+        let identity = "DELETE FROM identities WHERE client_id = ?1 AND author = ?2 AND room = ?3";
+        for (client_id, author, room) in &self.identities {
+            log.prepare_cached(identity)?.execute(params![client_id, author, room])?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a query up to the first that can not be read.
+fn readable<T>(
+    log: &Connection,
+    sql: &str,
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let mut select = log.prepare(sql)?;
+    let mut found = Vec::new();
+    for row in select.query_map([], read)? {
+        match row {
+            Err(error) if is_damage(&error) => break,
+            row => found.push(row?),
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The greatest epoch that the log knows of.

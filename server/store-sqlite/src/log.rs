@@ -11,7 +11,7 @@ use crate::database::checkpoint;
 use crate::decide::{Decision, Group};
 use crate::error::Fault;
 use crate::index::{Indexer, Shared};
-use crate::keeper::Keeper;
+use crate::keeper::{Chores, Keeper};
 use crate::lock::FolderLock;
 use crate::places::Places;
 use crate::reader::Lane;
@@ -70,7 +70,7 @@ impl LogStore for SqliteLog {
         let shared = self.parts.shared.clone();
         shared.health.check()?;
         let appended = self.make_way(drafts.len()).and_then(|()| self.parts.group(now, drafts));
-        self.leave_chores();
+        self.leave_chores(now);
         appended.map_err(|fault| {
             // What the cache holds of a group that failed never happened.
             self.parts.places.forget_all();
@@ -79,13 +79,13 @@ impl LogStore for SqliteLog {
     }
 
     fn expire(&mut self, now: UnixMillis, server: Retention, after: RoomId) -> Result<Expiry, StoreError> {
-        self.tend(|parts| parts.expire(now, server, after))
+        self.tend(now, |parts| parts.expire(now, server, after))
     }
 
     fn remove_expired(&mut self, now: UnixMillis, events_max: usize) -> Result<Removal, StoreError> {
-        let removal = self.tend(|parts| parts.remove_expired(now, events_max))?;
+        let removal = self.tend(now, |parts| parts.remove_expired(now, events_max))?;
         if removal.events > 0 {
-            self.keeper.ring(true, false);
+            self.keeper.ring(Chores { index: true, ..Chores::NONE });
         }
         Ok(removal)
     }
@@ -103,11 +103,15 @@ impl SqliteLog {
     }
 
     /// Does something beside appending, that has changed nothing if it fails.
-    fn tend<T>(&mut self, work: impl FnOnce(&mut Parts) -> Result<T, Fault>) -> Result<T, StoreError> {
+    fn tend<T>(
+        &mut self,
+        now: UnixMillis,
+        work: impl FnOnce(&mut Parts) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
         let shared = self.parts.shared.clone();
         shared.health.check()?;
         let done = self.parts.roll_back().and_then(|()| work(&mut self.parts));
-        self.leave_chores();
+        self.leave_chores(now);
         done.map_err(|fault| {
             self.parts.places.forget_all();
             shared.health.judge(fault)
@@ -129,15 +133,16 @@ impl SqliteLog {
     }
 
     /// Rings for what the group left to be done, if it is enough to be worth it.
-    fn leave_chores(&mut self) {
+    fn leave_chores(&mut self, now: UnixMillis) {
         let due = self.meter.due(self.bounds.checkpoint_pages);
         if due.is_some_and(|pages| pages >= self.bounds.wal_pages_max) {
             self.finish_checkpoint();
         }
         let index = self.parts.shared.tail.read().len() >= self.bounds.index_batch;
-        let checkpoint = due.is_some();
-        if index || checkpoint {
-            self.keeper.ring(index, checkpoint);
+        let (checkpoint, note) = (due.is_some(), self.keeper.owes_mark(now));
+        let chores = Chores { index, checkpoint, note, ..Chores::NONE };
+        if chores.any() {
+            self.keeper.ring(chores);
         }
     }
 

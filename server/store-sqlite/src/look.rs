@@ -25,7 +25,7 @@ enum Holder {
     Look { _lock: FolderLock },
     /// A server is at work.
     Server,
-    /// Nobody: it is a backup, in which no server has been yet.
+    /// Nobody: it is a backup, in which no server has been yet, or the caller does.
     Nobody,
 }
 
@@ -39,6 +39,11 @@ impl Look {
             Err(error) => return Err(error),
         };
         Ok(Look { folder: folder.into(), holder })
+    }
+
+    /// Looks at a folder that the caller has locked.
+    pub(crate) fn locked(folder: &Path) -> Look {
+        Look { folder: folder.into(), holder: Holder::Nobody }
     }
 
     /// Whether a server is at work in it.

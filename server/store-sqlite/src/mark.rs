@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hark_protocol::Epoch;
 
 use crate::database::sync_folder;
+use crate::lineage::Doubt;
 
 /// Its name in the data folder.
 pub(crate) const FILE: &str = "log.mark";
@@ -23,6 +24,9 @@ pub(crate) struct Mark {
     pub(crate) epoch: Epoch,
     /// Whether a server was at work, or had ended well.
     pub(crate) state: State,
+    /// What was found to speak against the log, until its rooms have a new epoch because of it: opening the log may
+    /// undo what it was found by.
+    pub(crate) doubt: Option<Doubt>,
 }
 
 /// What the server did when it wrote the mark.
@@ -68,21 +72,24 @@ impl Mark {
             State::Running => "running",
             State::Stopped => "stopped",
         };
-        format!("log {}\nposition {}\nepoch {}\nstate {state}\n", self.log, self.position, self.epoch.0)
+        let doubt = self.doubt.map_or(String::new(), |doubt| format!("doubt {}\n", doubt.word()));
+        let (position, epoch) = (self.position, self.epoch.0);
+        format!("log {}\nposition {position}\nepoch {epoch}\nstate {state}\n{doubt}", self.log)
     }
 
     fn parse(text: &str) -> Option<Mark> {
         let mut lines = text.lines();
-        let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix(' ');
-        let log = value("log")?.to_owned();
+        let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix(' ').map(str::to_owned);
+        let log = value("log")?;
         let position = value("position")?.parse().ok()?;
         let epoch = Epoch(value("epoch")?.parse().ok()?);
-        let state = match value("state")? {
+        let state = match value("state")?.as_str() {
             "running" => State::Running,
             "stopped" => State::Stopped,
             _ => return None,
         };
-        Some(Mark { log, position, epoch, state })
+        let doubt = value("doubt").map(|word| Doubt::called(&word));
+        Some(Mark { log, position, epoch, state, doubt })
     }
 }
 
@@ -98,8 +105,11 @@ mod tests {
     fn a_mark_comes_back_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Mark::read(folder.path()).unwrap(), None);
-        for state in [State::Running, State::Stopped] {
-            let mark = Mark { log: "c0ffee".into(), position: 7, epoch: Epoch(u64::MAX), state };
+        let doubts = [None, Some(Doubt::WalRemoved), Some(Doubt::EndDamaged)];
+        for (state, doubt) in
+            [State::Running, State::Stopped].into_iter().flat_map(|state| doubts.map(|one| (state, one)))
+        {
+            let mark = Mark { log: "c0ffee".into(), position: 7, epoch: Epoch(u64::MAX), state, doubt };
             mark.write(folder.path()).unwrap();
             assert_eq!(Mark::read(folder.path()).unwrap(), Some(mark));
         }

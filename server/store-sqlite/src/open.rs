@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use hark_protocol::Epoch;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::database::{Database, Durability, WalAtClose};
+use crate::error::Fault;
 use crate::index::{self, Indexer, Shared};
 use crate::keeper::{House, Housekeeping, Keeper, Marker};
 use crate::lineage::{self, Doubt, Signs};
@@ -53,15 +53,23 @@ impl SqliteStores {
         }
         let file = |source| OpenError::File { path: folder.into(), source };
         let signs = Signs::read(folder, &log.path).map_err(file)?;
+        signs.keep(folder).map_err(file)?;
         let mut writer = log.open()?;
         if !had_directory && has_rooms(&writer).map_err(|source| log.error(source))? {
             return Err(OpenError::Lost { path: directory.path });
         }
-        let directory_writer = directory.open()?;
         let shared = Arc::new(Shared::new(folder.join("index.distrusted")));
+        // Before anything that may fail or take long, and before an index that is ahead is built again.
+        let doubt = doubt(&signs, &log, &index, &writer, &shared)?;
+        let mut marker = settle_lineage(&mut writer, doubt, &signs, &shared, (folder, options.housekeeping))
+            .map_err(|source| log.error(source))?;
+        let mark = |fault: Fault| OpenError::Mark { folder: folder.into(), fault: fault.to_string() };
+        if doubt.is_some() {
+            marker.note(&writer).map_err(mark)?;
+        }
+        let marker = Arc::new(Mutex::new(marker));
+        let directory_writer = directory.open()?;
         let indexer = indexer(&log, &index, &writer, &shared)?;
-        let marker = settle_lineage(&mut writer, &signs, &shared, folder, options.housekeeping);
-        let marker = Arc::new(Mutex::new(marker.map_err(|source| log.error(source))?));
         let lane = || Ok(Lane { log: log.read()?, index: index.read()? });
         let lanes = std::iter::repeat_with(lane).take(options.readers).collect::<Result<_, OpenError>>()?;
 
@@ -90,7 +98,7 @@ impl SqliteStores {
         let log = SqliteLog::new(parts, keeper, options.bounds, lock).map_err(|source| log.error(source))?;
         // The last step: from here on the write-ahead log is part of the truth, and must be there at the next start.
         let marked = marker.lock().note(&checkpointer.lock());
-        marked.map_err(|fault| OpenError::Mark { folder: folder.into(), fault: fault.to_string() })?;
+        marked.map_err(mark)?;
         Ok(SqliteStores { log, reader, directory: Arc::new(directory) })
     }
 }
@@ -143,17 +151,29 @@ fn identity(log: &Connection) -> rusqlite::Result<(Vec<u8>, i64)> {
     Ok((lineage::log_id(log)?, lineage::last_position(log)?))
 }
 
+/// What speaks against the log being the continuation of what clients have seen.
+fn doubt(
+    signs: &Signs,
+    log: &Database,
+    index: &Database,
+    writer: &Connection,
+    shared: &Shared,
+) -> Result<Option<Doubt>, OpenError> {
+    let (id, last) = identity(writer).map_err(|source| log.error(source))?;
+    let is_ahead = index::reaches(index, shared, &id)?.is_some_and(|position| position > last);
+    let doubt = signs.doubt(writer).map_err(|source| log.error(source))?;
+    Ok(doubt.or(is_ahead.then_some(Doubt::Behind)))
+}
+
 /// Gives the rooms a new epoch if the log may not be the continuation of what clients have seen. Nothing of it has
 /// been read by anybody yet.
 fn settle_lineage(
     log: &mut Connection,
+    doubt: Option<Doubt>,
     signs: &Signs,
     shared: &Shared,
-    folder: &Path,
-    housekeeping: Housekeeping,
+    (folder, housekeeping): (&Path, Housekeeping),
 ) -> rusqlite::Result<Marker> {
-    let was_ahead = shared.was_ahead.load(Ordering::Relaxed);
-    let doubt = signs.doubt(log)?.or(was_ahead.then_some(Doubt::Behind));
     if let Some(doubt) = doubt {
         let above = signs.mark.as_ref().map_or(Epoch(0), |mark| mark.epoch);
         let change = lineage::begin_epochs(log, doubt, above)?;

@@ -115,7 +115,8 @@ impl Restore<'_> {
         for file in self.files {
             copy::tree(&source.path(file), &partial.join(file))?;
         }
-        drop(staged(partial, "directory.db").open()?);
+        let directory = staged(partial, "directory.db");
+        let people = directory.open()?;
         let log = staged(partial, "log.db");
         drop(log.open()?);
         let verified = Verify { folder: partial, is_backup: true }.run(tell)?;
@@ -126,6 +127,9 @@ impl Restore<'_> {
         let mut connection = log.open()?;
         let begun = lineage::begin_epochs(&mut connection, Doubt::Restored, above);
         let change = begun.map_err(|source| log.error(source))?;
+        let outdated = outdate(&people, change.epoch).and_then(|()| checkpoint(&people, "TRUNCATE"));
+        outdated.map_err(|source| directory.error(source))?;
+        people.close().map_err(|(_, source)| directory.error(source))?;
         let settled = checkpoint(&connection, "TRUNCATE");
         settled.map_err(|source| log.error(source))?;
         connection.close().map_err(|(_, source)| log.error(source))?;
@@ -136,11 +140,8 @@ impl Restore<'_> {
     /// read says nothing, and then the clock alone has to do.
     fn greatest_epoch(&self) -> Epoch {
         let marked = Mark::read(self.folder).ok().flatten().map_or(Epoch(0), |mark| mark.epoch);
-        let known = Connection::open_with_flags(
-            self.folder.join("log.db"),
-            rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
-        .and_then(|log| lineage::greatest_epoch(&log));
+        let known = Look::locked(self.folder).open("log.db").ok();
+        let known = known.and_then(|log| lineage::greatest_epoch(&log).ok());
         marked.max(known.unwrap_or(Epoch(0)))
     }
 
@@ -181,6 +182,16 @@ impl Restore<'_> {
         sync(self.folder)?;
         remove_left_over(partial)
     }
+}
+
+/// Takes out of a copied directory what must not come back: sessions, some of which have ended since, and ids that have
+/// been handed out since.
+fn outdate(directory: &Connection, epoch: Epoch) -> rusqlite::Result<()> {
+    directory.execute("DELETE FROM sessions", [])?;
+    for table in ["accounts", "devices", "sessions"] {
+        lineage::leave_ids_out(directory, table, epoch)?;
+    }
+    Ok(())
 }
 
 fn staged(partial: &Path, file: &str) -> Database {

@@ -1,12 +1,14 @@
 //! When a log is not the continuation of what clients have seen: its rooms get a greater epoch, and no seq is used twice.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use hark_core::ports::{NewRoom, Outcome, Stored};
+use hark_core::ports::{LogStore, NewRoom, Outcome, Stored};
 use hark_core::testkit::drafts::{create, message, new_room};
-use hark_protocol::{Epoch, RoomId, Seq, Visibility};
-use hark_store_sqlite::SqliteStores;
+use hark_protocol::{Epoch, RoomId, Seq, UnixMillis, Visibility};
+use hark_store_sqlite::{Housekeeping, OpenError, Options, SqliteStores};
 
 use crate::bench::{Bench, appended, number, sql};
 
@@ -106,6 +108,154 @@ fn a_start_that_fails_half_way_costs_no_epoch() {
     }
     let bench = Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder };
     assert_eq!((bench.reason(), bench.epoch(tea)), (None, Epoch(77)));
+}
+
+/// Tries to start on a folder whose directory is as `meddle` leaves it, which fails, and puts the directory back.
+fn fail_a_start(folder: &Path, meddle: impl FnOnce(&Path)) {
+    let away = tempfile::tempdir().unwrap();
+    let names = ["directory.db", "directory.db-wal", "directory.db-shm"];
+    for name in names.iter().filter(|name| folder.join(name).exists()) {
+        fs::rename(folder.join(name), away.path().join(name)).unwrap();
+    }
+    meddle(&folder.join("directory.db"));
+    SqliteStores::open(folder).unwrap_err();
+    for name in names {
+        let _ = fs::remove_file(folder.join(name));
+        if away.path().join(name).exists() {
+            fs::copy(away.path().join(name), folder.join(name)).unwrap();
+        }
+    }
+}
+
+fn leave_none(_: &Path) {}
+
+fn leave_nonsense(directory: &Path) {
+    fs::write(directory, "not a database ".repeat(1_000)).unwrap();
+}
+
+#[test]
+fn a_start_that_fails_forgets_no_write_ahead_log_that_was_removed() {
+    for meddle in [leave_none, leave_nonsense] {
+        let mut bench = Bench::new();
+        let tea = bench.room("tea", 9);
+        let mut bench = bench.reopen(|_| {});
+        bench.append(vec![message(tea, 1, 10, "lost")]);
+        let folder = bench.killed_folder();
+        fs::remove_file(folder.path().join("log.db-wal")).unwrap();
+        for _ in 0..2 {
+            fail_a_start(folder.path(), meddle);
+        }
+        let mut bench = Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder };
+        assert!(bench.epoch(tea) > Epoch(77));
+        // The one that fails late has begun the epochs, the one that fails early has kept the reason to.
+        assert!([Some("wal-removed"), None].contains(&bench.reason()));
+        let position = appended(&bench.append(vec![message(tea, 1, 11, "more")])[0])[0].position();
+        assert_eq!((position.epoch, position.seq), (bench.epoch(tea), Seq(10)));
+        assert_settled(bench, tea);
+    }
+}
+
+#[test]
+fn a_start_that_fails_forgets_no_index_that_was_ahead() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 2_000);
+    let mut bench = bench.reopen(|folder| copy(folder, "log.db", "older"));
+    bench.append((2_001..2_030).map(|one| message(tea, 1, one, "lost")).collect());
+    let Bench { stores, folder } = bench;
+    drop(stores);
+    copy(folder.path(), "older", "log.db");
+    fs::remove_file(folder.path().join("log.mark")).unwrap();
+    // No index can be built from this.
+    let place = number(folder.path(), "older", LEAF_OF_THE_LOG) as usize;
+    let mut bytes = fs::read(folder.path().join("older")).unwrap();
+    let leaf: Vec<u8> = bytes[place..place + 4_096].into();
+    bytes[place..place + 4_096].fill(0xff);
+    fs::write(folder.path().join("log.db"), bytes).unwrap();
+    for _ in 0..2 {
+        let error = SqliteStores::open(folder.path()).unwrap_err();
+        assert!(matches!(error, OpenError::Index { .. }), "{error}");
+    }
+    let log = fs::OpenOptions::new().write(true).open(folder.path().join("log.db")).unwrap();
+    log.write_all_at(&leaf, place as u64).unwrap();
+    let bench = Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder };
+    assert!(bench.epoch(tea) > Epoch(77));
+    assert_eq!(bench.read(tea).len(), 2_000);
+    assert_settled(bench, tea);
+}
+
+/// Where a page stands in the middle of the log's table that holds only events.
+const LEAF_OF_THE_LOG: &str = "SELECT (pageno - 1) * 4096 FROM dbstat
+    WHERE name = 'log' AND pagetype = 'leaf' LIMIT 1 OFFSET 9";
+
+/// Where the folder's mark says that the log is.
+fn marked(folder: &Path) -> u64 {
+    let mark = fs::read_to_string(folder.join("log.mark")).unwrap();
+    mark.lines().find_map(|line| line.strip_prefix("position ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn an_older_log_put_back_after_a_kill_is_noticed_a_second_later() {
+    let mut bench = Bench::new();
+    let tea = bench.room("tea", 9);
+    let mut bench = bench.reopen(|_| {});
+    let older = bench.killed_folder();
+    bench.append((10..30).map(|one| message(tea, 1, one, "lost")).collect());
+    let begun = Instant::now();
+    while marked(bench.folder.path()) < 29 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the mark does not move");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let mut killed = bench.killed_after(|folder| {
+        for file in ["log.db", "log.db-wal"] {
+            fs::copy(older.path().join(file), folder.join(file)).unwrap();
+        }
+    });
+    assert_new_epoch(&mut killed, tea, Epoch(77), "behind", 9);
+    assert_settled(killed, tea);
+}
+
+#[test]
+fn a_house_kept_in_place_marks_by_the_time_that_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::new().housekeeping(Housekeeping::Inline);
+    let mut bench = Bench { stores: options.open(folder.path()).unwrap(), folder };
+    let tea = bench.room("tea", 1);
+    let mut at = |now, number| {
+        bench.stores.log.append(UnixMillis(now), vec![message(tea, 1, number, "cup")]).unwrap();
+        marked(bench.folder.path())
+    };
+    assert_eq!([at(1_999, 2), at(2_000, 3), at(2_999, 4), at(3_000, 5), at(500, 6)], [1, 3, 3, 5, 6]);
+}
+
+#[test]
+fn what_stands_behind_the_heads_is_cut_whatever_the_doubt_is_about() {
+    let raise = |folder: &Path| {
+        let path = folder.join("log.mark");
+        let mark = fs::read_to_string(&path).unwrap();
+        fs::write(path, mark.replace("position 9", "position 999")).unwrap();
+    };
+    let without_wal = |folder: &Path| {
+        let path = folder.join("log.mark");
+        let mark = fs::read_to_string(&path).unwrap();
+        fs::write(path, mark.replace("stopped", "running")).unwrap();
+        fs::remove_file(folder.join("log.db-wal")).unwrap();
+    };
+    for reason in ["behind", "wal-removed"] {
+        let mut bench = Bench::new();
+        let tea = bench.room("tea", 9);
+        let mut bench = bench.reopen(|folder| {
+            sql(folder, "log.db", "UPDATE rooms SET head = 7");
+            // Looking has made one.
+            let _ = fs::write(folder.join("log.db-wal"), "");
+            if reason == "behind" { raise(folder) } else { without_wal(folder) }
+        });
+        assert_new_epoch(&mut bench, tea, Epoch(77), reason, 7);
+        let retried = bench.append(vec![message(tea, 1, 9, "tea 9")]);
+        assert_eq!(appended(&retried[0])[0].position().seq, Seq(9));
+        let twice = "SELECT count(*) - count(DISTINCT seq) FROM log";
+        assert_eq!(number(bench.folder.path(), "log.db", twice), 0);
+        assert_settled(bench, tea);
+    }
 }
 
 #[test]

@@ -4,9 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use hark_core::ports::Directory;
-use hark_core::ports::{Cursor, CursorStore, LogReader, NewDevice, Outcome, PasswordHash, Stored, TokenHash};
+use hark_core::ports::{
+    Cursor, CursorStore, LogReader, NewAccount, NewDevice, Outcome, PasswordHash, SessionChange,
+    SessionOutcome, Sessions, Stored, TokenHash,
+};
 use hark_core::testkit::drafts::message;
-use hark_protocol::{AccountId, Epoch, Seq, UnixMillis};
+use hark_protocol::{AccountId, AccountRole, Epoch, RoomId, Seq, UnixMillis};
 use hark_store_sqlite::{CopyError, Damage, OpenError, Present, Restore, Restored, SqliteStores};
 use tempfile::TempDir;
 
@@ -145,6 +148,98 @@ fn a_damaged_backup_is_restored_only_if_that_is_accepted() {
     let bench = open(folder);
     let read = bench.read(hark_protocol::RoomId(1));
     assert!(matches!(read[3], Stored::Damaged { seq: Seq(4) }) && read.len() == 9);
+}
+
+#[test]
+fn an_accepted_damage_leaves_nothing_behind_the_heads() {
+    let (bench, place) = backed_up();
+    drop(bench);
+    let backup = place.path().join("backup");
+    sql(&backup, "log.db", "UPDATE rooms SET head = 7");
+    let folder = tempfile::tempdir().unwrap();
+    let (damage, present) = (Damage::Accept, Present::Refuse);
+    let restore = Restore { backup: &backup, folder: folder.path(), files: &[], present, damage };
+    restore.run(&mut |_| {}).unwrap();
+    let mut bench = open(folder);
+    // The answer "duplicate" would be about an event that is in no log.
+    let retried = bench.append(vec![message(RoomId(1), 1, 9, "tea 9")]);
+    assert_eq!(appended(&retried[0])[0].position().seq, Seq(8));
+    assert_eq!(bench.read(RoomId(1)).len(), 8);
+}
+
+#[test]
+fn a_restore_hands_out_no_id_again() {
+    let (mut bench, place) = backed_up();
+    let backup = place.path().join("backup");
+    bench.room("coffee", 1);
+    let mut lost = bench.room("milk", 1);
+    for round in 0..3 {
+        let Bench { stores, folder } = bench;
+        drop(stores);
+        restore(&backup, folder.path(), Present::MoveAside).unwrap();
+        bench = open(folder);
+        let (room, account) = (bench.room("coffee", 1), added(&bench));
+        assert!(room > lost && room.0 < 1 << 53, "{room} {lost}");
+        assert!(account > AccountId(1 + round) && account.0 < 1 << 53, "{account}");
+        // As many as there may be in one go.
+        lost = (0..100).map(|one| bench.room(&format!("milk-{one}"), 1)).max().unwrap();
+    }
+}
+
+/// One account more.
+fn added(bench: &Bench) -> AccountId {
+    let new = NewAccount {
+        name: "late".parse().unwrap(),
+        display_name: "Late".parse().unwrap(),
+        role: AccountRole::USER,
+        password: PasswordHash("$phc".into()),
+        created: UnixMillis(1),
+    };
+    bench.stores.directory.add_account(new).unwrap()
+}
+
+#[test]
+fn a_restore_brings_no_ended_session_back() {
+    let (bench, _) = backed_up();
+    let directory = &bench.stores.directory;
+    let now = UnixMillis(10);
+    let device = directory.device(&TokenHash([7; 32]), now).unwrap().unwrap().id;
+    let token = TokenHash([9; 32]);
+    let begin = SessionChange::Begin { device, token, sessions_max: 4, lifetime_ms: 1_000 };
+    let begun = directory.change_sessions(now, &[begin]).unwrap();
+    let SessionOutcome::Held(hold) = begun[0] else { panic!("{begun:?}") };
+    let place = tempfile::tempdir().unwrap();
+    let (backup, _) = back_up(bench.folder.path(), &place).unwrap();
+    directory.change_sessions(now, &[SessionChange::End(hold)]).unwrap();
+    let Bench { stores, folder } = bench;
+    drop(stores);
+    restore(&backup, folder.path(), Present::MoveAside).unwrap();
+    let bench = open(folder);
+    let directory = &bench.stores.directory;
+    assert_eq!(directory.session(&token, now).unwrap(), None);
+    let take_up = SessionChange::TakeUp { token, new: TokenHash([8; 32]), lifetime_ms: 1_000 };
+    assert_eq!(directory.change_sessions(now, &[take_up]).unwrap(), [SessionOutcome::Gone]);
+    // The device is still let in.
+    assert!(directory.device(&TokenHash([7; 32]), now).unwrap().is_some());
+}
+
+#[test]
+fn a_refused_restore_leaves_the_signs_of_a_removed_write_ahead_log() {
+    let (mut bench, place) = backed_up();
+    let backup = place.path().join("backup");
+    sql(&backup, "log.db", "UPDATE log SET frame = x'00' WHERE seq = 4");
+    bench.append(vec![message(RoomId(1), 1, 10, "lost")]);
+    let folder = bench.killed_folder();
+    for file in ["log.db-wal", "log.db-shm"] {
+        fs::remove_file(folder.path().join(file)).unwrap();
+    }
+    // Only with what the log held before: the rest was in what is gone.
+    let kept = bench.reopen(|_| {});
+    fs::copy(kept.folder.path().join("log.db"), folder.path().join("log.db")).unwrap();
+    let error = restore(&backup, folder.path(), Present::MoveAside).unwrap_err();
+    assert!(matches!(error, CopyError::Damaged { .. }), "{error}");
+    assert!(!folder.path().join("log.db-wal").exists(), "looking has changed something");
+    assert_eq!(open(folder).reason(), Some("wal-removed"));
 }
 
 #[test]

@@ -438,8 +438,7 @@ impl Session {
     }
 
     fn on_request(&mut self, token: Token, frame: Frame, out: &mut Vec<Effect>) {
-        let failure = self.refuses().or_else(|| self.flow.too_large(&frame));
-        match failure {
+        match self.refuses() {
             Some(failure) => out.push(Effect::Answer(token, Err(failure))),
             None => self.requests.queue(token, frame, None, Keep::Memory),
         }
@@ -453,16 +452,15 @@ impl Session {
         keep: Keep,
         out: &mut Vec<Effect>,
     ) {
-        let frame = Frame::Publish(publish);
         let refused = match (self.refuses(), keep) {
             (Some(Failure::Closed), Keep::Disk) => Some(Failure::Kept),
             // It is on the disk by now, and goes when there is a connection again.
             (Some(_), Keep::Disk) => None,
             (refused, _) => refused,
         };
-        match refused.or_else(|| self.flow.too_large(&frame)) {
+        match refused.or_else(|| self.flow.too_large(&publish)) {
             Some(failure) => out.push(Effect::Answer(token, Err(failure))),
-            None => self.requests.queue(token, frame, until, keep),
+            None => self.requests.queue(token, Frame::Publish(publish), until, keep),
         }
     }
 
@@ -470,6 +468,11 @@ impl Session {
     /// goes first.
     pub(crate) fn on_found(&mut self, token: Token, publish: Publish) {
         self.requests.queue_found(token, publish);
+    }
+
+    /// Why a publish would not be taken now, if it would not.
+    pub(crate) fn refuses_publish(&self, publish: &Publish) -> Option<Failure> {
+        self.refuses().or_else(|| self.flow.too_large(publish))
     }
 
     /// Whether a publish would be taken now.

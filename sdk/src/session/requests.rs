@@ -198,10 +198,15 @@ impl Requests {
             if self.bytes_in_flight > 0 && self.bytes_in_flight + ask.bytes() > flow.bytes_max {
                 break;
             }
-            match flow.too_large(&ask.frame) {
-                // It fitted when it was queued, before a reconnect to a server with lower limits.
-                Some(failure) if !ask.was_sent => self.answer(place, Err(failure), out),
-                _ => self.send(place, out),
+            // It fitted when it was queued, before a reconnect to a server with lower limits. If it was sent it may
+            // be stored, and the server says so; unless it would not even read it.
+            let is_sendable = ask.publish().is_none_or(|publish| ask.was_sent && flow.fits_a_frame(publish));
+            match ask.publish().and_then(|publish| flow.too_large(publish)).filter(|_| !is_sendable) {
+                Some(failure) => {
+                    let failure = ask.given_up(failure);
+                    self.answer(place, Err(failure), out);
+                }
+                None => self.send(place, out),
             }
             self.refresh(key);
         }

@@ -1,7 +1,6 @@
 //! The one task that owns a connection: it feeds the session what happens and does what the session says.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ use crate::transport::Connector;
 mod keeper;
 mod link;
 
-use keeper::{Keeper, Kept};
+use keeper::{Answer, Keeper, Kept, Written};
 use link::{Link, Step};
 
 /// Connects, logs in, and leaves behind a task that keeps the connection.
@@ -41,7 +40,7 @@ pub(crate) async fn start<C: Connector>(
     keeping: Keeping,
 ) -> Result<Client, ConnectError> {
     let (shared, orders, received) = Shared::new(keeping.bounds);
-    let (first, connected) = oneshot::channel();
+    let (first, mut connected) = oneshot::channel();
     let window = config.window;
     let started = Instant::now();
     let mut effects = Vec::new();
@@ -62,16 +61,26 @@ pub(crate) async fn start<C: Connector>(
         feeds: HashMap::new(),
         first: Some(first),
         dial_error: None,
+        failed: None,
         closers: Vec::new(),
         partings: JoinSet::new(),
     };
     driver.take_found();
-    tokio::spawn(driver.run());
-    // If this future is dropped, so is the only way to give orders, and the driver ends.
     let handle = Handle::new(shared, orders, ids, window, keeping.kept);
-    match connected.await {
-        Ok(result) => result.map(|()| Client { handle: Arc::new(handle) }),
-        Err(_) => Err(ConnectErrorKind::Closed.into()),
+    // Until the first login the driver is a part of this future: dropped with it, it lets go of the outbox at once.
+    let mut running = Box::pin(driver.run());
+    let first = tokio::select! {
+        biased;
+        () = &mut running => connected.try_recv().ok(),
+        first = &mut connected => {
+            // One that has failed still has its last words to say.
+            tokio::spawn(running);
+            first.ok()
+        }
+    };
+    match first {
+        Some(result) => result.map(|()| Client { handle: Arc::new(handle) }),
+        None => Err(ConnectErrorKind::Closed.into()),
     }
 }
 
@@ -101,6 +110,8 @@ struct Driver<C: Connector> {
     first: Option<oneshot::Sender<Result<(), ConnectError>>>,
     /// Why the last attempt failed, in full.
     dial_error: Option<ConnectError>,
+    /// Why the client has ended.
+    failed: Option<ConnectError>,
     /// Who waits for the end.
     closers: Vec<oneshot::Sender<()>>,
     /// Last words on connections that were given up.
@@ -111,11 +122,19 @@ struct Driver<C: Connector> {
 struct Waiting {
     /// `None` when nobody waits any more, or never did.
     reply: Option<Reply>,
-    /// The room and the identity of a publish.
-    publish: Option<(RoomId, ClientId)>,
-    /// Whether it is the wish to give a publish up.
-    is_abandoning: bool,
+    about: About,
     _permits: (Option<OwnedSemaphorePermit>, Permits),
+}
+
+/// What a request is about, as far as the driver has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    /// A publish, with its room and its identity.
+    Publish(RoomId, ClientId),
+    /// Giving publishes up.
+    Abandonment,
+    /// Anything else.
+    Other,
 }
 
 impl<C: Connector> Driver<C> {
@@ -222,15 +241,13 @@ impl<C: Connector> Driver<C> {
 
     /// Lets an order take its turn: at once, or behind the publishes that are being written to the disk.
     fn pass_order(&mut self, order: Order, now: Duration) {
-        // What is refused anyway does not go by the disk: the next process would find it there.
-        let is_refused = matches!(order, Order::Publish(_)) && !self.session.takes_publishes();
         match &mut self.keeper {
-            Some(keeper) if !is_refused => keeper.push(order),
-            _ => self.take_order(order, now),
+            Some(keeper) => keeper.push(order),
+            None => self.take_order(order, now),
         }
     }
 
-    fn on_written(&mut self, written: io::Result<Vec<u64>>) {
+    fn on_written(&mut self, written: Written) {
         let mut kept = Vec::new();
         if let Some(keeper) = &mut self.keeper {
             keeper.finish(written, &mut kept);
@@ -243,7 +260,7 @@ impl<C: Connector> Driver<C> {
     fn keep_on(&mut self) {
         let mut kept = Vec::new();
         if let Some(keeper) = &mut self.keeper {
-            keeper.next(&mut kept);
+            keeper.next(|publish| self.session.refuses_publish(publish), &mut kept);
         }
         self.take_kept(kept);
     }
@@ -254,9 +271,7 @@ impl<C: Connector> Driver<C> {
             match kept {
                 Kept::Order(order) => self.take_order(order, now),
                 Kept::Stored(order, entry) => self.take_publish(order, Some(entry), now),
-                Kept::Failed(order, why) => {
-                    let _ = order.reply.send(Err(Failure::Outbox(why.into())));
-                }
+                Kept::Failed(order, failure) => self.tell_failed(order, failure),
                 Kept::Answer(token, answer) => self.tell_answer(token, answer),
             }
         }
@@ -268,8 +283,7 @@ impl<C: Connector> Driver<C> {
         for (entry, publish) in found {
             let waiting = Waiting {
                 reply: None,
-                publish: Some((publish.room, publish.client_id)),
-                is_abandoning: false,
+                about: About::Publish(publish.room, publish.client_id),
                 _permits: (None, self.shared.place_of_found(publish.body.len())),
             };
             let token = self.wait_for(waiting);
@@ -284,8 +298,7 @@ impl<C: Connector> Driver<C> {
         let PublishOrder { publish, within, reply, queued, permits } = order;
         let token = self.wait_for(Waiting {
             reply: Some(reply),
-            publish: Some((publish.room, publish.client_id)),
-            is_abandoning: false,
+            about: About::Publish(publish.room, publish.client_id),
             _permits: (None, permits),
         });
         let keep = if entry.is_some() { Keep::Disk } else { Keep::Memory };
@@ -318,11 +331,7 @@ impl<C: Connector> Driver<C> {
             Order::Publish(order) => return self.take_publish(order, None, now),
             Order::Pending { reply, .. } => return self.tell_pending(reply),
             Order::Abandon { client_id, reply, permit } => {
-                let token = self.wait_for_reply(reply, permit);
-                if let Some(waiting) = self.waiting.get_mut(&token) {
-                    waiting.is_abandoning = true;
-                }
-                Command::Abandon { token, client_id }
+                Command::Abandon { token: self.wait_for_abandonment(reply, permit), client_id }
             }
             Order::Request { frame, reply, permit } => {
                 Command::Request { token: self.wait_for_reply(reply, permit), frame }
@@ -352,8 +361,12 @@ impl<C: Connector> Driver<C> {
 
     fn wait_for_reply(&mut self, reply: Reply, permit: OwnedSemaphorePermit) -> Token {
         let permits = (Some(permit), Permits::default());
-        let waiting = Waiting { reply: Some(reply), publish: None, is_abandoning: false, _permits: permits };
-        self.wait_for(waiting)
+        self.wait_for(Waiting { reply: Some(reply), about: About::Other, _permits: permits })
+    }
+
+    fn wait_for_abandonment(&mut self, reply: Reply, permit: OwnedSemaphorePermit) -> Token {
+        let permits = (Some(permit), Permits::default());
+        self.wait_for(Waiting { reply: Some(reply), about: About::Abandonment, _permits: permits })
     }
 
     fn wait_for(&mut self, waiting: Waiting) -> Token {
@@ -445,18 +458,12 @@ impl<C: Connector> Driver<C> {
         }
     }
 
-    fn answer(&mut self, token: Token, answer: Result<Frame, Failure>) {
-        let is_about_disk = self.waiting.get(&token).is_some_and(|waiting| waiting.is_abandoning);
+    /// Tells an answer, at once or when the disk knows of it.
+    fn answer(&mut self, token: Token, answer: Answer) {
+        let about = self.waiting.get(&token).map(|waiting| waiting.about);
         let answer = match &mut self.keeper {
-            Some(keeper) if answer == Err(Failure::Kept) => {
-                keeper.leave(token);
-                Some(answer)
-            }
-            Some(keeper) if is_about_disk => {
-                keeper.tell_written(token, answer);
-                None
-            }
-            Some(keeper) => keeper.settle(token, answer),
+            Some(keeper) if about == Some(About::Abandonment) => keeper.judge_abandonment(token, answer),
+            Some(keeper) => keeper.judge(token, answer),
             None => Some(answer),
         };
         if let Some(answer) = answer {
@@ -464,16 +471,25 @@ impl<C: Connector> Driver<C> {
         }
     }
 
-    fn tell_answer(&mut self, token: Token, answer: Result<Frame, Failure>) {
+    fn tell_answer(&mut self, token: Token, answer: Answer) {
         let is_kept = answer == Err(Failure::Kept);
         let Some(waiting) = self.waiting.remove(&token) else { return };
         let unheard = match waiting.reply {
             Some(reply) => reply.send(answer).err(),
             None => Some(answer),
         };
-        if let (Some(answer), Some((room, client_id))) = (unheard, waiting.publish)
+        if let (Some(answer), About::Publish(room, client_id)) = (unheard, waiting.about)
             && !is_kept
         {
+            let outcome = publish_outcome(answer, client_id);
+            self.shared.outcomes.push(Settled { room, client_id, outcome });
+        }
+    }
+
+    /// Tells of a publish that the session has never seen.
+    fn tell_failed(&mut self, order: PublishOrder, failure: Failure) {
+        let (room, client_id) = (order.publish.room, order.publish.client_id);
+        if let Err(answer) = order.reply.send(Err(failure)) {
             let outcome = publish_outcome(answer, client_id);
             self.shared.outcomes.push(Settled { room, client_id, outcome });
         }
@@ -510,9 +526,7 @@ impl<C: Connector> Driver<C> {
     fn on_closed(&mut self, reason: Reason) {
         debug!(%reason, "client closed");
         self.shared.learn_positions(self.session.positions().clone());
-        if let Some(first) = self.first.take() {
-            let _ = first.send(Err(connect_error(&reason, self.dial_error.take())));
-        }
+        self.failed = Some(connect_error(&reason, self.dial_error.take()));
         self.shared.state.send_replace(ClientState::Closed { reason: reason.clone() });
         let _ = self.shared.events.send(ClientEvent::Closed { reason });
         self.shared.close();
@@ -521,49 +535,51 @@ impl<C: Connector> Driver<C> {
     /// Answers what came too late, and whoever waits for the end.
     async fn finish(mut self) {
         self.orders.close();
-        let kept = match self.keeper.take() {
+        let left = match self.keeper.take() {
             Some(keeper) => keeper.close().await,
             None => Vec::new(),
         };
-        let mut late = Vec::new();
-        for kept in kept {
-            match kept {
-                Kept::Order(order) => late.push(order),
-                // The next process finds it.
+        for left in left {
+            match left {
+                Kept::Order(order) => self.refuse(order),
+                // It is on the disk, and the next process sends it.
                 Kept::Stored(order, _) => drop(order.reply.send(Err(Failure::Kept))),
-                Kept::Failed(order, why) => drop(order.reply.send(Err(Failure::Outbox(why.into())))),
+                Kept::Failed(order, failure) => self.tell_failed(order, failure),
                 Kept::Answer(token, answer) => self.tell_answer(token, answer),
             }
         }
-        self.shared.outcomes.end();
         while let Ok(order) = self.orders.try_recv() {
-            late.push(order);
+            self.refuse(order);
         }
-        for order in late {
-            match order {
-                Order::Request { reply, .. }
-                | Order::Publish(PublishOrder { reply, .. })
-                | Order::Abandon { reply, .. }
-                | Order::Follow { reply, .. } => {
-                    let _ = reply.send(Err(Failure::Closed));
-                }
-                Order::Close { reply, .. } => self.closers.extend(reply),
-                // Its sender is dropped, which says so.
-                Order::Signal { .. }
-                | Order::Read { .. }
-                | Order::Pending { .. }
-                | Order::Positions { .. } => {}
-            }
+        self.shared.outcomes.end();
+        // Not before the outbox can be opened again: whoever hears that it failed may try again at once.
+        if let (Some(first), Some(failed)) = (self.first.take(), self.failed.take()) {
+            let _ = first.send(Err(failed));
         }
         while self.partings.join_next().await.is_some() {}
         for closer in self.closers {
             let _ = closer.send(());
         }
     }
+
+    /// Answers what came when the client had ended.
+    fn refuse(&mut self, order: Order) {
+        match order {
+            Order::Request { reply, .. }
+            | Order::Publish(PublishOrder { reply, .. })
+            | Order::Abandon { reply, .. }
+            | Order::Follow { reply, .. } => {
+                let _ = reply.send(Err(Failure::Closed));
+            }
+            Order::Close { reply, .. } => self.closers.extend(reply),
+            // Its sender is dropped, which says so.
+            Order::Signal { .. } | Order::Read { .. } | Order::Pending { .. } | Order::Positions { .. } => {}
+        }
+    }
 }
 
 /// Waits for a write to the outbox, for ever where there is none.
-async fn written(keeper: &mut Option<Keeper>) -> io::Result<Vec<u64>> {
+async fn written(keeper: &mut Option<Keeper>) -> Written {
     match keeper {
         Some(keeper) => keeper.written().await,
         None => std::future::pending().await,

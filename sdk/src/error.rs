@@ -199,7 +199,7 @@ kind! {
         /// The peer broke the protocol.
         Protocol => "the server broke the protocol", true;
         /// The outbox on the disk can not be used; nothing was sent.
-        Outbox(problem: OutboxProblem) => problem.to_string(), *problem == OutboxProblem::Locked;
+        Outbox(problem: OutboxProblem) => problem.to_string(), matches!(problem, OutboxProblem::Locked { .. });
     }
 }
 
@@ -238,6 +238,8 @@ kind! {
         Protocol => "the server broke the protocol", false;
         /// The client was closed; nothing was sent.
         Closed => "the client is closed; nothing was sent", false;
+        /// This process does not send it any more, but the outbox on the disk could not be told: the next one may.
+        Outbox => "the outbox could not be told: the next process may send it", true;
     }
 }
 
@@ -281,15 +283,16 @@ kind! {
             => format!("{size} bytes are more than the server takes ({max}); nothing was sent"), false;
         /// Clients may not publish this kind; nothing was sent.
         NotPublishable => "clients may not publish events of this kind; nothing was sent", false;
-        /// The connection, or the time for the answer, was given up before the answer. The event may be in the
-        /// log: publishing it again *with the same client id* is safe and finds out.
-        Unknown => "the connection was lost before the answer: it may or may not have been stored", true;
+        /// The connection, or the time for the answer, was given up before the answer; or the outbox on the disk
+        /// failed in a way that leaves open whether the next process sends it. The event may be in the log, now or
+        /// later: publishing it again *with the same client id* is safe and finds out.
+        Unknown => "there is no answer: it may or may not have been stored", true;
         /// The time for the answer passed before there was a connection on which to send it; nothing was sent.
         Expired => "the time for it passed before it could be sent; nothing was sent", true;
         /// The application gave it up in the [`Outbox`](crate::Outbox) before it was sent; nothing was sent.
         Abandoned => "it was given up before it was sent; nothing was sent", false;
         /// There is no verdict yet, and it is in the outbox on the disk: it will be sent again, by this client or
-        /// by the next one with that outbox, and [`Outbox::outcomes`](crate::Outbox::outcomes) tells what becomes of
+        /// by the next one with that outbox, and [`Outbox::settled`](crate::Outbox::settled) tells what becomes of
         /// it. Do not publish it again.
         Kept => "there is no answer yet; it is kept in the outbox and will be sent again", false;
         /// It could not be written to the outbox on the disk; nothing was sent.

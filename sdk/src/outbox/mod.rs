@@ -106,11 +106,13 @@ impl Outbox {
 
     /// Gives a publish up: it is not sent again, and what was published behind it goes on. Whoever waits for it
     /// learns [`SendErrorKind::Abandoned`] if it was never sent, what the server said if that was no, and
-    /// [`SendErrorKind::Unknown`] otherwise. Says whether there was such a publish. Dropping the future does not stop
-    /// what was begun.
+    /// [`SendErrorKind::Unknown`] otherwise. Says whether there was such a publish; when it has said so, no later
+    /// process sends it either. Dropping the future does not stop what was begun.
     ///
     /// # Errors
     /// [`RequestErrorKind::Closed`](crate::RequestErrorKind::Closed).
+    /// [`RequestErrorKind::Outbox`](crate::RequestErrorKind::Outbox): the disk could not be told. Giving it up once
+    /// more tries to tell it again.
     pub async fn abandon(&self, client_id: ClientId) -> Result<bool, RequestError> {
         Ok(self.client.handle.abandon(client_id).await?)
     }

@@ -63,16 +63,25 @@ pub enum Writing {
 #[non_exhaustive]
 pub enum OutboxProblem {
     /// Another process, or another client of this one, uses the outbox of this account.
-    Locked,
+    Locked {
+        /// The file that it holds locked.
+        path: PathBuf,
+    },
     /// The folder or the file can not be made, read or written.
     Unusable {
         /// Which, and what the operating system says.
         why: String,
     },
     /// What is there belongs to another account or server.
-    Foreign,
-    /// The file is damaged before its end: something that was to be sent can not be read.
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is damaged before its end: something that was to be sent can not be read. Connecting with
+    /// [`Damaged::Salvage`] keeps a copy of it and sends the rest.
     Damaged {
+        /// The file.
+        path: PathBuf,
         /// Where the damage begins.
         offset: u64,
         /// How many bytes can not be read.
@@ -83,11 +92,26 @@ pub enum OutboxProblem {
 impl fmt::Display for OutboxProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OutboxProblem::Locked => f.write_str("the outbox is used by another process"),
+            OutboxProblem::Locked { path } => write!(
+                f,
+                "the outbox is used by another process, which holds {}; end that one, or use another folder",
+                path.display()
+            ),
             OutboxProblem::Unusable { why } => write!(f, "the outbox can not be used: {why}"),
-            OutboxProblem::Foreign => f.write_str("the outbox belongs to another account or server"),
-            OutboxProblem::Damaged { offset, bytes } => {
-                write!(f, "the outbox is damaged: {bytes} bytes from {offset} on can not be read")
+            OutboxProblem::Foreign { path } => write!(
+                f,
+                "the outbox {} belongs to another account or server; use another folder",
+                path.display()
+            ),
+            OutboxProblem::Damaged { path, offset, bytes } => {
+                write!(f, "the outbox {} is damaged: ", path.display())?;
+                match bytes {
+                    0 => f.write_str("it is empty, without even a beginning")?,
+                    _ => write!(f, "{bytes} bytes from {offset} on can not be read")?,
+                }
+                f.write_str(
+                    "; open it with Damaged::Salvage to keep a copy and send the rest, or use another folder",
+                )
             }
         }
     }

@@ -31,6 +31,8 @@ pub(crate) enum Failure {
     Kept,
     /// It could not be written to the disk; nothing was sent.
     Outbox(Arc<str>),
+    /// Writing to the disk failed, and what is there now will be seen, and maybe sent, by the next process.
+    InDoubt(Arc<str>),
     /// The answer can not be read.
     Protocol(Arc<str>),
     /// A newer subscription of the same room took its place.
@@ -51,6 +53,7 @@ impl From<Failure> for RequestError {
             Failure::Expired | Failure::Abandoned | Failure::NotThere | Failure::Outbox(_) => {
                 RequestErrorKind::Closed.into()
             }
+            Failure::InDoubt(why) => Error::with(RequestErrorKind::Outbox, &*why),
             Failure::Protocol(why) => Error::with(RequestErrorKind::Protocol, &*why),
             Failure::Replaced | Failure::Closed => RequestErrorKind::Closed.into(),
         }
@@ -71,7 +74,7 @@ impl From<Failure> for RoomError {
                 ErrorCode::NAME_TAKEN => RoomErrorKind::NameTaken.into(),
                 _ => RoomErrorKind::Refused(refusal).into(),
             },
-            Failure::Unknown | Failure::Kept => RoomErrorKind::Unknown.into(),
+            Failure::Unknown | Failure::Kept | Failure::InDoubt(_) => RoomErrorKind::Unknown.into(),
             Failure::Expired | Failure::Abandoned | Failure::NotThere | Failure::Outbox(_) => {
                 RoomErrorKind::Closed.into()
             }
@@ -92,6 +95,7 @@ impl From<Failure> for SendError {
             Failure::Abandoned | Failure::NotThere => SendErrorKind::Abandoned.into(),
             Failure::Kept => SendErrorKind::Kept.into(),
             Failure::Outbox(why) => Error::with(SendErrorKind::Outbox, &*why),
+            Failure::InDoubt(why) => Error::with(SendErrorKind::Unknown, &*why),
             Failure::Protocol(why) => Error::with(SendErrorKind::Unknown, &*why),
             Failure::Replaced | Failure::Closed => SendErrorKind::Closed.into(),
         }
@@ -116,6 +120,7 @@ impl From<Failure> for SubscribeError {
             | Failure::NotThere
             | Failure::Kept
             | Failure::Outbox(_)
+            | Failure::InDoubt(_)
             | Failure::Closed => SubscribeErrorKind::Closed.into(),
         }
     }
@@ -139,6 +144,7 @@ impl From<Failure> for HistoryError {
             | Failure::NotThere
             | Failure::Kept
             | Failure::Outbox(_)
+            | Failure::InDoubt(_)
             | Failure::Replaced
             | Failure::Closed => HistoryErrorKind::Closed.into(),
         }

@@ -5,6 +5,7 @@
 
 mod alive;
 mod backpressure;
+mod crashes;
 mod following;
 mod login;
 mod outbox;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::server::*;
 
 /// What an application that dies now leaves behind: its folder as it is, without its lock.
-fn left_behind(dir: &Path) -> tempfile::TempDir {
+pub(crate) fn left_behind(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for folder in std::fs::read_dir(dir).unwrap() {
         let folder = folder.unwrap();
@@ -23,12 +23,12 @@ fn left_behind(dir: &Path) -> tempfile::TempDir {
     copy
 }
 
-async fn next(outbox: &Outbox) -> Settled {
+pub(crate) async fn next(outbox: &Outbox) -> Settled {
     within(60, outbox.settled()).await.expect("an outcome")
 }
 
 /// Waits until nothing comes any more, however long that takes.
-async fn is_silent(peer: &mut Peer) -> bool {
+pub(crate) async fn is_silent(peer: &mut Peer) -> bool {
     timeout(Duration::from_secs(300), peer.publish()).await.is_err()
 }
 
@@ -178,7 +178,11 @@ async fn a_folder_that_is_in_use_or_can_not_be_is_told_before_anything_is_sent()
     let builder = builder.outbox_dir(dir.path());
     let (_client, _room, _peer) = in_room(&mut server, builder.clone()).await;
     let locked = builder.clone().connect().await.unwrap_err();
-    assert_eq!(locked.kind(), &ConnectErrorKind::Outbox(OutboxProblem::Locked));
+    assert!(
+        matches!(locked.kind(), ConnectErrorKind::Outbox(OutboxProblem::Locked { .. }))
+            && locked.is_retryable(),
+        "{locked}"
+    );
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
     let unusable = builder.outbox_dir(file).connect().await.unwrap_err();

@@ -60,6 +60,9 @@ struct Connection {
     following: Option<Following>,
     /// The publish that was refused for now and was neither sent again nor given up since.
     awaited: Option<ClientId>,
+    /// What the client sent under which correlation, and which refused one it knows the server to wait for.
+    sent: BTreeMap<u32, ClientId>,
+    told: Option<ClientId>,
 }
 
 /// What the application published.
@@ -212,6 +215,9 @@ impl World {
                 Effect::Send(frame) => {
                     let connection = self.connection.as_mut().expect("frames are sent on a connection");
                     connection.up.push_back(RawFrame::from_stored(frame.to_bytes()).unwrap());
+                    if let (correlation, Frame::Publish(publish)) = sent(&frame) {
+                        self.sends(correlation, &publish);
+                    }
                 }
                 Effect::Disconnect => (self.connection, self.is_dialling) = (None, false),
                 Effect::Answer(FOLLOW, answer) => {
@@ -263,6 +269,21 @@ impl World {
         assert!(self.waiting.len() <= 8 + 4 + 64, "the queue grows: {}", self.waiting.len());
     }
 
+    /// The client sends a publish. Nothing goes before one that it knows to be waited for, unless that one is given
+    /// up; and then it says so.
+    fn sends(&mut self, correlation: Correlation, publish: &Publish) {
+        let connection = self.connection.as_mut().expect("frames are sent on a connection");
+        connection.sent.insert(correlation.0, publish.client_id);
+        match connection.told.take() {
+            Some(told) if told != publish.client_id && self.keeps_order => {
+                let made = self.made.iter().find(|made| made.client_id == told).expect("it was made");
+                assert!(made.fate.is_some(), "a publish passes one that was refused");
+                assert!(publish.abandon, "what is given up is said to be");
+            }
+            _ => {}
+        }
+    }
+
     fn step(&mut self) {
         match self.chance.below(18) {
             16 => self.abandons(),
@@ -306,11 +327,12 @@ impl World {
 
     /// The application gives one of its publishes up.
     fn abandons(&mut self) {
-        if self.made.is_empty() || !self.chance.one_in(6) {
+        let open: Vec<usize> = (0..self.made.len()).filter(|n| self.made[*n].fate.is_none()).collect();
+        if open.is_empty() || !self.chance.one_in(3) {
             return;
         }
-        let recent = self.made.len().min(12) as u64;
-        let place = self.made.len() - 1 - self.chance.below(recent) as usize;
+        // Mostly the oldest: that is where refusals and lost answers are.
+        let place = open[self.chance.below((open.len() as u64).min(3)) as usize];
         let client_id = self.made[place].client_id;
         let was_open = self.made[place].fate.is_none();
         self.command(Command::Abandon { token: ABANDON, client_id });
@@ -392,6 +414,11 @@ impl World {
         let Some(raw) = self.connection.as_mut().and_then(|connection| connection.down.pop_front()) else {
             return;
         };
+        if let (Frame::Error(error), Some(connection)) = (Frame::decode(&raw).unwrap(), &mut self.connection)
+            && matches!(error.code, ErrorCode::RATE | ErrorCode::UNAVAILABLE)
+        {
+            connection.told = connection.sent.get(&raw.header().correlation.0).copied();
+        }
         self.session.on_bytes(Rest::None, self.now, &mut self.out);
         self.session.on_frame(&raw, self.now, &mut self.out);
         self.perform();

@@ -10,7 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
-use crate::database::{create_private, sync_folder};
+use crate::database::{create_private, switch_journal, sync_folder};
 use crate::look::Look;
 use crate::{OpenError, Verified};
 
@@ -143,7 +143,7 @@ fn copy_pages(
         }
     }
     target.pragma_update(None, "synchronous", "FULL")?;
-    target.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    switch_journal(&target, "DELETE")?;
     change(&mut target)?;
     target.close().map_err(|(_, error)| error)
 }

@@ -127,7 +127,7 @@ impl Database {
             Durability::Normal => ("NORMAL", "1"),
         };
         self.checked(connection.pragma_update(None, "synchronous", level))?;
-        self.checked(switch_to_wal(connection))?;
+        self.checked(switch_journal(connection, "WAL"))?;
         self.read_back(connection, "journal_mode", "wal")?;
         self.read_back(connection, "synchronous", number)
     }
@@ -160,10 +160,10 @@ impl Database {
     }
 }
 
-/// Runs the statement to its end: it answers `wal` first and commits then, and whoever stops at the answer does not
-/// learn that the commit has failed. The connection would go on without a write-ahead log, and say that it has one.
-fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
-    let mut switch = connection.prepare("PRAGMA journal_mode = WAL")?;
+/// Runs the statement to its end: it answers the new mode first and commits then, and whoever stops at the answer does
+/// not learn that the commit has failed. The connection would go on in the mode before, and say otherwise.
+pub(crate) fn switch_journal(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
+    let mut switch = connection.prepare(&format!("PRAGMA journal_mode = {mode}"))?;
     let mut rows = switch.query([])?;
     while rows.next()?.is_some() {}
     Ok(())

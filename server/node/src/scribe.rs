@@ -84,6 +84,10 @@ impl Scribe {
             }
             // One damaged page must not hold up everybody whose request has nothing to do with it.
             Err(StoreError::Damaged(_)) if jobs.len() > 1 => self.write_singly(jobs),
+            Err(error @ StoreError::Unavailable(_)) => {
+                self.refuse_unknown(jobs, error);
+                Ok(())
+            }
             Err(error) => self.refuse(jobs, error),
         }
     }
@@ -122,6 +126,27 @@ impl Scribe {
     pub(crate) fn give_up(&mut self) {
         let left = std::mem::take(&mut self.backlog);
         left.into_iter().for_each(|job| job.refuse(Refusal::Unavailable));
+    }
+
+    /// Nothing of these was stored now. But an author who repeats what was stored earlier gets its place: to them a
+    /// refusal would say that it is not there. Looking identities up writes nothing, so a full disk allows it.
+    fn refuse_unknown(&mut self, mut jobs: Vec<Job>, error: StoreError) {
+        let refused = |job: &mut Job| {
+            let draft = self.judge(job);
+            match draft.proposal {
+                Proposal::Holds(_) => draft,
+                _ => Draft { proposal: Proposal::Refuse(Refusal::Unavailable), ..draft },
+            }
+        };
+        let drafts = jobs.iter_mut().map(refused).collect();
+        match self.log.append(self.clock.now(), drafts) {
+            Ok(outcomes) => {
+                self.metrics.commit_failed();
+                tracing::error!(%error, requests = jobs.len(), "nothing of a batch was stored");
+                self.tell(jobs, outcomes, Instant::now());
+            }
+            Err(_) => drop(self.refuse(jobs, error)),
+        }
     }
 
     /// Nothing of these was stored; or, if the sync failed, nobody knows.

@@ -53,6 +53,24 @@ async fn what_could_not_be_stored_has_not_happened() {
     assert_eq!(rig.number("hark_commits_failed_total"), 4);
 }
 
+/// LG-R16, LG-R91: who repeats what is stored is never told that it is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stored_is_not_refused_for_a_full_disk() {
+    let rig = Rig::start().await;
+    let mut ann = rig.login("ann").await;
+    let room = ann.create_room("tea").await;
+    let stored = ann.publish(room, 1, "cup").await;
+
+    rig.faults.fail_next_append(full());
+    let again = ann.publish(room, 1, "cup").await;
+    assert_eq!((again.seq, again.duplicate), (stored.seq, true));
+    rig.faults.fail_next_append(full());
+    assert_eq!(ann.refusal(publish(room, 1, "saucer")).await.code, ErrorCode::CONFLICT);
+    rig.faults.fail_next_append(full());
+    assert_eq!(ann.refusal(publish(room, 2, "pot")).await.code, ErrorCode::UNAVAILABLE);
+    assert_eq!(ann.publish(room, 2, "pot").await.seq.0, stored.seq.0 + 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_batch_fails_together_and_can_be_sent_again() {
     let rig = Rig::start().await;

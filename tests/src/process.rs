@@ -24,13 +24,15 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// Where the programs are: `HARK_TEST_BIN_DIR`, or two folders above the running test, where cargo puts both.
+/// Where the programs are: `HARK_TEST_BIN_DIR`, or where cargo put what runs now, which is one below for tests.
 pub fn programs_folder() -> PathBuf {
     if let Some(folder) = std::env::var_os("HARK_TEST_BIN_DIR") {
         return folder.into();
     }
-    let test = std::env::current_exe().expect("a running test has a path");
-    test.ancestors().nth(2).expect("cargo runs tests from target/PROFILE/deps").to_path_buf()
+    let running = std::env::current_exe().expect("what runs has a path");
+    let folder = running.parent().expect("a file has a folder");
+    let above = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "deps"));
+    above.unwrap_or(folder).to_path_buf()
 }
 
 /// A `PATH` on which our programs come first.
@@ -58,6 +60,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// A running process. Dropping it kills it; if the test is failing, its output is shown first.
 pub struct Process {
     name: String,
+    pid: Pid,
     handle: OwnedFd,
     stdin: Option<ChildStdin>,
     shared: Arc<Shared>,
@@ -136,7 +139,7 @@ impl Process {
         watch(child.stdout.take().expect("piped above"), &shared, |seen| &mut seen.out);
         watch(child.stderr.take().expect("piped above"), &shared, |seen| &mut seen.err);
         watch_end(child, &shared);
-        Process { name: name.to_owned(), handle, stdin, shared }
+        Process { name: name.to_owned(), pid, handle, stdin, shared }
     }
 
     /// Waits for a line, on either stream, of which `find` makes something.
@@ -198,6 +201,22 @@ impl Process {
     /// Ends its standard input.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
+    }
+
+    /// Its number, for as long as this value lives: nobody else has waited for it.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.shared.lock().status.is_some()
+    }
+
+    /// The last lines of standard error.
+    pub fn err_so_far(&self, lines: usize) -> Vec<String> {
+        let seen = self.shared.lock();
+        seen.err[seen.err.len().saturating_sub(lines)..].to_vec()
     }
 
     /// Sends a signal; one that has ended does not mind.

@@ -11,11 +11,6 @@ pub fn messages() -> usize {
     number("HARK_TEST_MESSAGES", 10_000)
 }
 
-/// How often a server is killed with publishes in flight.
-pub fn kills() -> usize {
-    number("HARK_TEST_KILLS", 2)
-}
-
 /// How often a server is restarted under a conversation.
 pub fn restarts() -> usize {
     number("HARK_TEST_RESTARTS", 1)

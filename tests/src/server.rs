@@ -1,6 +1,6 @@
 //! A real `harkd` in a folder of its own, on ports that nobody else uses.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,9 +13,13 @@ use crate::scale::PATIENCE;
 
 /// A server's folder and its ports, whether it runs or not.
 pub struct Place {
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removes the folder, where it is ours.
+    _temporary: Option<TempDir>,
     listen: SocketAddr,
     metrics: SocketAddr,
+    /// What the configuration has besides the ports, as variables of the environment.
+    settings: Vec<(String, String)>,
 }
 
 /// A server that runs.
@@ -36,11 +40,32 @@ impl Place {
     /// # Panics
     /// When the machine has neither.
     pub fn new() -> Place {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let temporary = tempfile::tempdir().expect("a temporary folder");
         // Both are held until both are known, so that they differ.
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let [listen, metrics] = ports.map(|port| port.local_addr().expect("bound above"));
-        Place { folder, listen, metrics }
+        let folder = temporary.path().to_owned();
+        Place { folder, _temporary: Some(temporary), listen, metrics, settings: Vec::new() }
+    }
+
+    /// A folder that is there and stays there, and two free ports on which a server can be started again and again:
+    /// below those from which the system connects, or a client that asks for a server that is down could take
+    /// its port.
+    ///
+    /// # Panics
+    /// When the machine has no free ports.
+    pub fn within(folder: PathBuf) -> Place {
+        let begin = 10_000 + u16::try_from(std::process::id() % 1_000).expect("below 1000") * 20;
+        let mut ports = (begin..32_000).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+        let [listen, metrics] = [(); 2].map(|()| ports.next().expect("a free port"));
+        let [listen, metrics] = [listen, metrics].map(|port| port.local_addr().expect("bound above"));
+        Place { folder, _temporary: None, listen, metrics, settings: Vec::new() }
+    }
+
+    /// Sets a key of the configuration by its variable, for every start from now on.
+    pub fn set(&mut self, variable: &str, value: impl ToString) {
+        self.settings.retain(|(known, _)| known != variable);
+        self.settings.push((variable.to_owned(), value.to_string()));
     }
 
     /// Where clients connect.
@@ -50,12 +75,12 @@ impl Place {
 
     /// The folder in which the server is started; its data folder is in there.
     pub fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
+        self.folder.clone()
     }
 
     /// The data folder.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("hark-data")
+        self.folder.join("hark-data")
     }
 
     /// What a file in the data folder says, without the line's end.
@@ -73,9 +98,10 @@ impl Place {
     /// `harkd` with its default configuration but for the ports, not yet started.
     pub fn command(&self) -> Command {
         let mut harkd = command(program("harkd"));
-        harkd.current_dir(self.folder.path()).env("PATH", search_path());
+        harkd.current_dir(&self.folder).env("PATH", search_path());
         harkd.env("HARKD_LISTEN", self.listen.to_string());
         harkd.env("HARKD_METRICS_LISTEN", self.metrics.to_string());
+        harkd.envs(self.settings.iter().map(|(variable, value)| (variable, value)));
         harkd
     }
 
@@ -145,16 +171,24 @@ impl Server {
     /// When there is no answer.
     #[track_caller]
     pub fn page(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.place.metrics).expect("the metrics listener listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not 0");
+        self.try_page(path).unwrap_or_else(|error| panic!("the metrics listener does not answer: {error}"))
+    }
+
+    /// The same from a server that may be ending.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn try_page(&self, path: &str) -> io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(self.place.metrics)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("a request can be sent");
+        stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the answer ends");
+        stream.read_to_string(&mut answer)?;
         let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("not an HTTP answer: {answer}"));
+        let status = status.ok_or_else(|| io::Error::other(format!("not an HTTP answer: {answer}")))?;
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        (status, body.to_owned())
+        Ok((status, body.to_owned()))
     }
 
     /// The sum of all series of one metric.
@@ -163,12 +197,22 @@ impl Server {
     /// When there are no metrics.
     #[track_caller]
     pub fn metric(&self, name: &str) -> f64 {
-        let (status, page) = self.page("/metrics");
-        assert_eq!(status, 200, "{page}");
+        self.try_metric(name).unwrap_or_else(|error| panic!("no metrics: {error}"))
+    }
+
+    /// The same from a server that may be ending.
+    ///
+    /// # Errors
+    /// When there are no metrics.
+    pub fn try_metric(&self, name: &str) -> io::Result<f64> {
+        let (status, page) = self.try_page("/metrics")?;
+        if status != 200 {
+            return Err(io::Error::other(page));
+        }
         let of_metric =
             |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
         let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
-        page.lines().filter(of_metric).filter_map(value).sum()
+        Ok(page.lines().filter(of_metric).filter_map(value).sum())
     }
 
     /// SIGKILL: nothing is flushed, nobody is told.

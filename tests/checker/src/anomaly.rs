@@ -9,7 +9,7 @@ use crate::record::Record;
 pub enum Kind {
     /// Acknowledged, and not in the log (I1).
     LostWrite,
-    /// One identity at two places of one log (I2).
+    /// One identity at two places of one log, or one message under two identities (I2).
     Duplicate,
     /// A retry was answered with another place than the first one (I2).
     AnotherSeq,

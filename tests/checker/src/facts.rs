@@ -19,6 +19,8 @@ pub(crate) struct Facts<'h> {
     pub(crate) records: &'h [Record],
     pub(crate) rooms: Vec<Room<'h>>,
     pub(crate) messages: Vec<Message<'h>>,
+    /// The line in which a body was first sent into a room: bodies differ, or they tell nothing.
+    pub(crate) sent_bodies: HashMap<(RoomNo, &'h str), usize>,
     /// When the last fault was made that anybody can have felt.
     pub(crate) last_fault: u64,
     /// When the last message was resolved.
@@ -121,6 +123,7 @@ impl<'h> Facts<'h> {
             records,
             rooms: Vec::new(),
             messages: Vec::new(),
+            sent_bodies: HashMap::new(),
             last_fault: 0,
             last_outcome: 0,
             dumped: records.iter().any(|record| matches!(record.what, What::Head { .. })),
@@ -224,6 +227,7 @@ impl<'h> Facts<'h> {
         if let Phase::Invoke { session, hash } = &publish.phase {
             let (client, t) = (record.client.as_str(), record.t);
             message.attempts.push(Attempt { client, session, hash, line, t, outcome: None });
+            self.sent_bodies.entry((room, hash)).or_insert(line);
             return;
         }
         // The oldest attempt of that client which has no outcome yet: nearly always the only one.

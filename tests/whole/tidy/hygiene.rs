@@ -125,7 +125,7 @@ fn dependencies_come_from_the_public_registry() {
 #[test]
 fn scripts_are_ready_to_run() {
     use std::os::unix::fs::PermissionsExt;
-    for script in ["tests/run", "tests/long", ".ci/run"] {
+    for script in ["tests/run", "tests/long", "tests/torture/run", ".ci/run"] {
         let path = repository::root().join(script);
         let mode =
             std::fs::metadata(&path).unwrap_or_else(|error| panic!("{script}: {error}")).permissions().mode();

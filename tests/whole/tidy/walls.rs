@@ -77,6 +77,12 @@ const WALLS: &[Wall] = &[
         ours: &["hark-checker", "hark-core", "hark-protocol", "hark-sdk", "hark-server", "hark-store-sqlite"],
         others: Others::AllBut(&["rusqlite"]),
     },
+    Wall {
+        name: "hark-torture",
+        folder: "tests/torture",
+        ours: &["hark-checker", "hark-protocol", "hark-sdk", "hark-tests"],
+        others: Others::AllBut(&["rustls", "tokio-rustls"]),
+    },
 ];
 
 /// What the crates that think must not name: they have no files, no network, no clock, no chance, no threads.

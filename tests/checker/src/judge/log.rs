@@ -132,7 +132,13 @@ fn origin_of(facts: &Facts<'_>, number: MessageNo, out: &mut Findings) {
     let mut tellings = tellings.filter(|it| it.message == number);
     let Some(first) = tellings.clone().min_by_key(|it| it.line).filter(|_| !message.control) else { return };
     let Some(sent) = message.attempts.first() else {
-        out.name(Kind::Ghost, vec![first.line], format!("{} was never sent", message.cid));
+        match facts.sent_bodies.get(&(message.room, first.hash)) {
+            Some(sent) => {
+                let what = format!("{} has the body of a message that was sent as another one", message.cid);
+                out.name(Kind::Duplicate, vec![*sent, first.line], what);
+            }
+            None => out.name(Kind::Ghost, vec![first.line], format!("{} was never sent", message.cid)),
+        }
         return;
     };
     if first.line < sent.line {

@@ -161,7 +161,13 @@ fn double(records: &mut Vec<Record>, chance: &mut Chance) -> Option<()> {
         return None;
     }
     unsend(records, &second.cid);
-    rewrite(records, second.seq, |event| *event = told.clone());
+    let fresh = chance.one_in(2);
+    rewrite(records, second.seq, |event| {
+        *event = told.clone();
+        if fresh {
+            event.cid = "fresh".into();
+        }
+    });
     Some(())
 }
 

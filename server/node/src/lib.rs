@@ -10,6 +10,7 @@ mod room_entry;
 mod writer;
 mod scribe;
 mod retention;
+mod farewell;
 mod seat;
 mod session_keeper;
 mod tails;

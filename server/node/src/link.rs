@@ -210,3 +210,42 @@ impl Link {
         if self.inbox.lock().is_woken { Poll::Ready(()) } else { Poll::Pending }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn what_is_left_wakes_once_and_what_comes_after_the_end_wakes_nobody_and_is_kept_nowhere() {
+        let (link, bell) = (Arc::<Link>::default(), Arc::<Bell>::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut context = Context::from_waker(&waker);
+        assert!(link.poll_left(&mut context).is_pending());
+        link.hint(RoomId(1));
+        link.hint(RoomId(2));
+        assert!(link.poll_left(&mut context).is_ready());
+        assert_eq!((bell.0.load(Ordering::SeqCst), link.take().hints.len()), (1, 2));
+        assert!(link.poll_left(&mut context).is_pending(), "it was taken");
+
+        link.hint(RoomId(3));
+        link.close();
+        link.hint(RoomId(4));
+        link.order(Order::Disabled);
+        link.answer(Answer::Forgotten(Ok(())));
+        assert!(link.poll_left(&mut context).is_pending(), "nothing is left for who is gone");
+        let left = link.inbox.lock();
+        assert!(left.hints.is_empty() && left.orders.is_empty() && left.answers.is_empty());
+    }
+}

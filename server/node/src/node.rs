@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, SystemClock};
 use crate::entropy::{Entropy, OsEntropy, random_bytes};
 use crate::executor::{Executor, Pace};
+use crate::farewell;
 use crate::hub::{Hub, HubParts};
 use crate::link::Order;
 use crate::listener::{Door, Listener};
@@ -37,6 +38,9 @@ pub(crate) const TAIL_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 
 /// How long a session is kept while it has no connection, unless the builder says otherwise.
 pub(crate) const SESSION_LIFETIME_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Over how long at most a shutdown spreads the farewells, unless the builder says otherwise.
+pub(crate) const FAREWELL_SPREAD_DEFAULT: Duration = Duration::from_secs(5);
 
 /// How often cursors are saved, and unused rooms let go.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
@@ -75,6 +79,7 @@ pub struct NodeBuilder {
     tail_bytes_max: usize,
     session_lifetime: Duration,
     retention: Retention,
+    farewell_spread: Duration,
     tls: Option<Arc<ArcSwap<ServerConfig>>>,
     stores: Option<Stores>,
     metrics: Arc<Metrics>,
@@ -123,6 +128,14 @@ impl NodeBuilder {
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> NodeBuilder {
         self.retention = retention;
+        self
+    }
+
+    /// Over how long at most a shutdown spreads the farewells; 5 seconds by default, and never more than half of
+    /// the grace time.
+    #[must_use]
+    pub fn farewell_spread(mut self, spread_max: Duration) -> NodeBuilder {
+        self.farewell_spread = spread_max;
         self
     }
 
@@ -224,8 +237,17 @@ impl NodeBuilder {
             tokio::spawn(keep_house(Arc::clone(&hub), housekeeping.clone())),
             tokio::spawn(tell_presences(Arc::clone(&hub), housekeeping.clone())),
         ];
-        let is_ready = AtomicBool::new(true);
-        Ok(Node { hub, door, local_addr, is_ready, writer: Some(writer), housekeeping, tasks })
+        let (is_ready, farewell_spread) = (AtomicBool::new(true), self.farewell_spread);
+        Ok(Node {
+            hub,
+            door,
+            local_addr,
+            is_ready,
+            writer: Some(writer),
+            housekeeping,
+            farewell_spread,
+            tasks,
+        })
     }
 }
 
@@ -323,6 +345,7 @@ pub struct Node {
     is_ready: AtomicBool,
     writer: Option<WriterTask>,
     housekeeping: CancellationToken,
+    farewell_spread: Duration,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -336,6 +359,7 @@ impl Node {
             tail_bytes_max: TAIL_BYTES_DEFAULT,
             retention: Retention::default(),
             session_lifetime: SESSION_LIFETIME_DEFAULT,
+            farewell_spread: FAREWELL_SPREAD_DEFAULT,
             tls: None,
             stores: None,
             metrics: Arc::new(Metrics::new()),
@@ -365,22 +389,23 @@ impl Node {
         }
     }
 
-    /// Stops accepting, tells every peer to come back later, and lets them finish what they have begun. Those
+    /// Stops accepting, tells the peers one after the other to come back later, each at a time of its own, and lets
+    /// them finish what they have begun; until it is told, a peer is served as ever. Those
     /// that have not done so when `grace` is over are hung up on. Returns when what was taken is stored.
     pub async fn shutdown(mut self, grace: Duration) -> ShutdownReport {
         self.is_ready.store(false, Ordering::Relaxed);
         self.door.shutdown.cancel();
         let links: Vec<_> = self.door.open.lock().values().cloned().collect();
-        let spread_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).clamp(1, 10_000);
-        for link in &links {
-            let chance = u64::from_be_bytes(random_bytes(&*self.hub.entropy.0));
-            let reconnect_after_ms = u32::try_from(chance % spread_ms).unwrap_or(0);
-            link.order(Order::Drain { reconnect_after_ms });
-        }
         let connections = links.len();
-        drop(links);
+        let chance = || u64::from_be_bytes(random_bytes(&*self.hub.entropy.0));
+        let farewells = farewell::plan(connections, grace, self.farewell_spread, chance);
+        let began = tokio::time::Instant::now();
+        for (link, farewell) in links.into_iter().zip(farewells) {
+            tokio::time::sleep_until(began + farewell.after).await;
+            link.order(Order::Drain { reconnect_after_ms: farewell.reconnect_after_ms });
+        }
         self.hub.tasks.close();
-        let in_time = tokio::time::timeout(grace, self.hub.tasks.wait()).await.is_ok();
+        let in_time = tokio::time::timeout_at(began + grace, self.hub.tasks.wait()).await.is_ok();
         if !in_time {
             self.door.abort.cancel();
             // What they have left behind them is short work; a call to a store that hangs is not waited for.

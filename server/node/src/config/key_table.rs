@@ -78,6 +78,14 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(config.shutdown_grace_ms.to_string()),
     },
     Key {
+        path: "shutdown_spread_ms",
+        sentence: "Milliseconds over which a shutdown spreads its farewells at most, so that many clients do not \
+             come back at once; never more than half of shutdown_grace_ms.",
+        stage: Stage::First,
+        set: |draft, value| value.number(0..=600_000).map(|ms| draft.config.shutdown_spread_ms = ms),
+        show: |config| Some(config.shutdown_spread_ms.to_string()),
+    },
+    Key {
         path: "retention.max_age_s",
         sentence: "Seconds after which events go, in every room, whose owners may ask for less; 0 keeps them for \
              ever.",

@@ -43,6 +43,8 @@ pub struct Config {
     pub retention: Retention,
     /// How long a shutdown may take.
     pub shutdown_grace_ms: u32,
+    /// Over how long at most a shutdown spreads the farewells.
+    pub shutdown_spread_ms: u32,
     /// How long a session is kept without a connection.
     pub session_lifetime_s: u32,
     /// A certificate from elsewhere.
@@ -113,6 +115,7 @@ impl Default for Config {
             tail_bytes_max: TAIL_BYTES_DEFAULT,
             retention: Retention::default(),
             shutdown_grace_ms: 10_000,
+            shutdown_spread_ms: 5_000,
             session_lifetime_s: 30 * 24 * 60 * 60,
             tls: None,
             registration: true,

@@ -76,6 +76,7 @@ fn what_a_key_shows_it_also_reads() {
         tail_bytes_max: 2_000_000,
         retention: hark_protocol::Retention { max_age_s: 1, max_events: 2, max_bytes: 3 },
         shutdown_grace_ms: 7,
+        shutdown_spread_ms: 8,
         session_lifetime_s: 61,
         tls: Some(TlsFiles { cert: "a.pem".into(), key: "b.pem".into() }),
         registration: false,

@@ -53,6 +53,7 @@ pub(super) struct Deadlines {
     heard: Instant,
     was_reading: bool,
     pinged: Option<Instant>,
+    is_suspect: bool,
     /// When the PING went out whose PONG has not come.
     asked: Option<Instant>,
     /// Smoothed time from a PING to its PONG.
@@ -73,6 +74,7 @@ impl Deadlines {
             heard: now,
             was_reading: true,
             pinged: None,
+            is_suspect: false,
             asked: None,
             round_trip: Duration::ZERO,
             frame_began: None,
@@ -88,14 +90,14 @@ impl Deadlines {
     pub(super) fn on_heard(&mut self, now: Instant) {
         self.heard = now;
         self.pinged = None;
+        self.is_suspect = false;
     }
 
     /// Notes whether the server reads. What a peer said while nobody listened can not be held against it, so
     /// its silence begins anew when reading does.
     pub(super) fn set_reading(&mut self, is_reading: bool, now: Instant) {
         if is_reading && !std::mem::replace(&mut self.was_reading, is_reading) {
-            self.heard = now;
-            self.pinged = None;
+            self.on_heard(now);
         }
         self.was_reading = is_reading;
     }
@@ -113,6 +115,16 @@ impl Deadlines {
     /// How long a peer may be silent: three intervals, or longer on a slow path, but never past 90 seconds.
     fn silence_max(&self, limits: &Limits) -> Duration {
         ms(limits.heartbeat_timeout_ms()).max(self.round_trip * 24).min(SILENCE_MAX)
+    }
+
+    /// After what silence a peer that has been asked for a sign of life is suspected of being gone.
+    fn suspicion(&self, limits: &Limits) -> Duration {
+        self.silence_max(limits) * 2 / 3
+    }
+
+    /// Whether the peer is suspected of being gone.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.is_suspect
     }
 
     /// Notes whether a frame has begun to come and is not all there. What the server itself leaves unread
@@ -166,6 +178,7 @@ impl Deadlines {
         let ping = self.heard + ms(limits.heartbeat_interval_ms);
         let heartbeat = match (stage == Stage::Active && is_reading, self.pinged) {
             (true, None) => ping,
+            (true, Some(_)) if !self.is_suspect => self.heard + self.suspicion(limits),
             (true, Some(_)) => self.heard + self.silence_max(limits),
             (false, _) => self.recheck,
         };
@@ -198,6 +211,9 @@ impl Deadlines {
             self.pinged = Some(now);
             self.asked = self.asked.or(Some(now));
             return Due::Ping;
+        }
+        if stage == Stage::Active && is_reading && self.pinged.is_some() {
+            self.is_suspect |= now >= self.heard + self.suspicion(limits);
         }
         Due::Nothing
     }
@@ -240,6 +256,43 @@ fn ms(ms: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_suspected_before_it_is_lost_and_a_byte_clears_it() {
+        let (limits, start) = (Limits::public(), Instant::now());
+        let mut deadlines = Deadlines::new(start, start);
+        deadlines.recheck = at(start, 1_000_000);
+        assert_eq!(deadlines.due(at(start, 30_000), Stage::Active, true, &limits), Due::Ping);
+        assert_eq!(deadlines.next(Stage::Active, true, &limits), at(start, 60_000));
+        deadlines.due(at(start, 59_999), Stage::Active, true, &limits);
+        assert!(!deadlines.is_suspect());
+        assert_eq!(deadlines.due(at(start, 60_000), Stage::Active, true, &limits), Due::Nothing);
+        assert!(deadlines.is_suspect());
+        assert_eq!(deadlines.next(Stage::Active, true, &limits), at(start, 90_000));
+        deadlines.on_heard(at(start, 89_999));
+        assert!(!deadlines.is_suspect());
+        assert_eq!(deadlines.due(at(start, 90_000), Stage::Active, true, &limits), Due::Nothing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_peer_could_not_say_while_nobody_read_is_not_held_against_it() {
+        let (limits, start) = (Limits::public(), Instant::now());
+        let mut deadlines = Deadlines::new(start, start);
+        deadlines.recheck = at(start, 1_000_000);
+        deadlines.set_reading(true, start);
+        assert_eq!(deadlines.due(at(start, 30_000), Stage::Active, true, &limits), Due::Ping);
+        deadlines.due(at(start, 60_000), Stage::Active, true, &limits);
+        assert!(deadlines.is_suspect());
+        deadlines.set_reading(false, at(start, 61_000));
+        assert_eq!(deadlines.due(at(start, 200_000), Stage::Active, false, &limits), Due::Nothing);
+        deadlines.set_reading(true, at(start, 200_000));
+        assert!(!deadlines.is_suspect());
+        assert_eq!(deadlines.due(at(start, 229_999), Stage::Active, true, &limits), Due::Nothing);
+        assert_eq!(deadlines.due(at(start, 230_000), Stage::Active, true, &limits), Due::Ping);
+        assert_eq!(deadlines.due(at(start, 289_999), Stage::Active, true, &limits), Due::Nothing);
+        let heartbeat = Due::Close(CloseReason::Heartbeat { after_ms: 90_000 });
+        assert_eq!(deadlines.due(at(start, 290_000), Stage::Active, true, &limits), heartbeat);
+    }
 
     fn at(start: Instant, ms: u64) -> Instant {
         start + Duration::from_millis(ms)

@@ -204,3 +204,67 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let _ = tokio::time::timeout(patience, ending).await; // the peer's manners are its own
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that takes a few bytes whenever it is let.
+    struct Slow {
+        taken: usize,
+        allowed: usize,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = bytes.len().min(self.allowed);
+            if count == 0 {
+                return Poll::Pending;
+            }
+            self.allowed -= count;
+            self.taken += count;
+            Poll::Ready(Ok(count))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Slow {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_buffer_that_never_empties_does_not_grow() {
+        let mut io = Io::new(Slow { taken: 0, allowed: 0 });
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut sent = 0;
+        for _ in 0..1_000 {
+            while io.unsent() < KEEP_BYTES_MAX {
+                io.out().extend_from_slice(&[7; 1_000]);
+                sent += 1_000;
+            }
+            io.stream.allowed = 5_000;
+            assert!(matches!(io.poll_write(&mut context), Poll::Ready(Ok(5_000))));
+            assert!(io.out.len() <= 2 * KEEP_BYTES_MAX + 1_000, "{} bytes are kept", io.out.len());
+        }
+        assert_eq!(io.stream.taken + io.unsent(), sent, "and loses nothing");
+        io.stream.allowed = usize::MAX;
+        assert!(matches!(io.poll_write(&mut context), Poll::Ready(Ok(_))));
+        assert!(io.is_flushed() && io.out.capacity() <= KEEP_BYTES_MAX, "{}", io.out.capacity());
+        assert_eq!(io.stream.taken, sent);
+    }
+}

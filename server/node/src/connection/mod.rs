@@ -81,6 +81,8 @@ pub(crate) struct Connection<S> {
     paused: Option<(Instant, Job)>,
     /// Lagging subscriptions, as far as the metrics know.
     lag_told: usize,
+    /// Whether the metrics know that the peer is suspected of being gone.
+    is_suspect_told: bool,
     ending: Ending,
     finish_patience: Duration,
 }
@@ -127,6 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             held: None,
             paused: None,
             lag_told: 0,
+            is_suspect_told: false,
             ending: Ending::No,
             finish_patience: END_PATIENCE.1,
         }
@@ -159,6 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.close(Some(&reason));
         }
         self.count_frames();
+        self.note_suspicion();
         let now = Instant::now();
         self.deadlines.set_unsent(self.io.unsent() > 0, false, now);
         if self.ending == Ending::Closed && self.io.is_flushed() {
@@ -384,6 +388,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Keeps the metrics true about how the peer's heartbeat stands.
+    fn note_suspicion(&mut self) {
+        let is_suspect = self.ending != Ending::Closed && self.deadlines.is_suspect();
+        if std::mem::replace(&mut self.is_suspect_told, is_suspect) != is_suspect {
+            self.hub.metrics.suspicion_changed(is_suspect);
+        }
+    }
+
     /// Refuses a request as its final answer.
     fn refuse_request(&mut self, correlation: Correlation, refusal: &Refusal) -> Result<(), CloseReason> {
         self.session.refuse(correlation, refusal, self.io.out())
@@ -393,6 +405,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn close(&mut self, reason: Option<&CloseReason>) {
         if self.ending == Ending::Closed {
             return;
+        }
+        if matches!(reason, Some(CloseReason::Heartbeat { .. })) {
+            self.hub.metrics.peer_lost();
         }
         if let Some(reason) = reason {
             tracing::debug!(connection = self.id.0, %reason, "ending a connection");
@@ -467,6 +482,9 @@ impl<S> Connection<S> {
         let followed = self.delivery.take().map_or(0, |delivery| delivery.len());
         (0..followed).for_each(|_| self.hub.metrics.subscription_ended());
         self.hub.metrics.lag_changed(std::mem::take(&mut self.lag_told), 0);
+        if std::mem::take(&mut self.is_suspect_told) {
+            self.hub.metrics.suspicion_changed(false);
+        }
     }
 }
 

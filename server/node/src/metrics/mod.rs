@@ -44,6 +44,9 @@ pub struct Metrics {
     epoch_changes: Counter,
     errors_sent: ByCode,
     logins: ByLabel<LoginOutcome>,
+    connections_suspect: Gauge,
+    peers_suspected: Counter,
+    peers_lost: Counter,
     resumes: ByLabel<ResumeOutcome>,
     sessions_connected: Gauge,
     sessions_replaced: Counter,
@@ -111,6 +114,13 @@ impl Metrics {
             ),
             errors_sent: ByCode::new(r, "errors_sent", "ERRORs sent", "code", error_codes),
             logins: ByLabel::new(r, "logins", "What became of attempts to log in", "outcome"),
+            connections_suspect: gauge(
+                r,
+                "connections_suspect",
+                "Connections whose peers have been silent for two thirds of the time after which they are lost",
+            ),
+            peers_suspected: counter(r, "peers_suspected", "Peers that were suspected of being gone"),
+            peers_lost: counter(r, "peers_lost", "Peers that were given up for their silence"),
             resumes: ByLabel::new(r, "resumes", "What became of attempts to take a session up", "outcome"),
             sessions_connected: gauge(r, "sessions_connected", "Sessions that have a connection"),
             sessions_replaced: counter(
@@ -261,6 +271,22 @@ impl Metrics {
     /// An AUTH was answered.
     pub fn login_answered(&self, outcome: LoginOutcome) {
         self.logins.of(outcome).inc();
+    }
+
+    /// A peer is suspected of being gone from now on, or is no longer: it has spoken, or its connection has ended.
+    pub fn suspicion_changed(&self, is_suspect: bool) {
+        match is_suspect {
+            true => {
+                self.peers_suspected.inc();
+                self.connections_suspect.inc()
+            }
+            false => self.connections_suspect.dec(),
+        };
+    }
+
+    /// A peer was given up for its silence.
+    pub fn peer_lost(&self) {
+        self.peers_lost.inc();
     }
 
     /// A RESUME was answered.

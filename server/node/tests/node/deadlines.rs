@@ -167,3 +167,19 @@ async fn a_reader_that_asks_and_never_reads_is_ended() {
     rig.until("the reader is gone", |rig| rig.number("hark_connections") == 1).await;
     rig.assert_healthy().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_peer_is_counted_as_suspect_and_then_as_lost() {
+    let rig = Rig::with(|limits| limits.heartbeat_interval_ms = 300).await;
+    let mut ann = rig.login("ann").await;
+    rig.until("it is suspect", |rig| rig.number("hark_connections_suspect") == 1).await;
+    assert_eq!(rig.number("hark_peers_lost_total"), 0);
+    ann.barrier().await;
+    rig.until("it has spoken", |rig| rig.number("hark_connections_suspect") == 0).await;
+    let said = ann.end().await;
+    assert!(
+        matches!(&said[..], [.., Frame::Error(error), Frame::Close(_)] if error.code == ErrorCode::HEARTBEAT)
+    );
+    assert_eq!(rig.number("hark_connections_suspect"), 0);
+    assert_eq!((rig.number("hark_peers_suspected_total"), rig.number("hark_peers_lost_total")), (2, 1));
+}

@@ -13,6 +13,7 @@ mod rooms;
 mod publishing;
 mod following;
 mod watching;
+mod lagging;
 mod history;
 mod retention;
 mod ephemeral;

@@ -97,5 +97,41 @@ async fn a_peer_that_takes_nothing_does_not_hold_up_the_end() {
     let began = Instant::now();
     let report = rig.node.shutdown(Duration::from_secs(1)).await;
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-    assert_eq!(report.connections, 2);
+    assert_eq!((report.connections, report.in_time), (2, false));
+    assert_eq!(metrics(&rig.metrics, "hark_connections"), 0, "whoever takes nothing is hung up on");
+}
+
+fn metrics(metrics: &hark_server::metrics::Metrics, name: &str) -> u64 {
+    let text = metrics.render();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn farewells_are_spread_and_whoever_is_not_told_yet_is_served() {
+    let rig = Rig::start().await;
+    let mut peers = Vec::new();
+    for _ in 0..200 {
+        peers.push(rig.login("ann").await);
+    }
+    let room = peers[199].create_room("tea").await;
+    let reader = rig.reader.clone();
+    let shutdown = tokio::spawn(rig.shutdown());
+    let mut last = peers.pop().unwrap();
+    // The first has been told while the last, 398 ms later, still publishes.
+    let mut first = peers.remove(0);
+    assert_eq!(every!(first.end().await, GoAway).len(), 1);
+    let acked = last.publish(room, 1, "not yet").await;
+    let said = last.end().await;
+    let goaway = every!(said, GoAway);
+    assert!(goaway[0].reconnect_after_ms > 1_000, "behind all others: {goaway:?}");
+    let mut times = Vec::new();
+    for peer in &mut peers {
+        times.push(every!(peer.end().await, GoAway)[0].reconnect_after_ms);
+    }
+    assert!(times.iter().all(|ms| *ms <= 2_400), "{times:?}");
+    assert!(times.iter().collect::<BTreeSet<_>>().len() > 150, "{times:?}");
+    assert!(shutdown.await.unwrap().in_time);
+    let room = hark_core::ports::LogReader::room(&*reader, room).unwrap().unwrap();
+    assert_eq!(room.row.head, acked.seq);
 }

@@ -109,6 +109,7 @@ async fn start(config: &Config) -> Result<Running, Failure> {
         .registration(config.registration)
         .tail_bytes_max(config.tail_bytes_max)
         .retention(config.retention)
+        .farewell_spread(Duration::from_millis(config.shutdown_spread_ms.into()))
         .session_lifetime(Duration::from_secs(config.session_lifetime_s.into()))
         .agent(AGENT)
         .tls(made.reloader.current())

@@ -142,6 +142,23 @@ pub(crate) enum Command {
         /// The new topic; "" for none; without it the present one is shown
         text: Vec<String>,
     },
+    /// Show or change how much of its log a room keeps; what is not given has no bound
+    Retention {
+        /// The room
+        room: String,
+        /// Seconds after which events go
+        #[arg(long, value_name = "SECONDS")]
+        max_age: Option<u32>,
+        /// Events that are kept
+        #[arg(long, value_name = "NUMBER")]
+        max_events: Option<u64>,
+        /// Bytes of events that are kept
+        #[arg(long, value_name = "BYTES")]
+        max_bytes: Option<u64>,
+        /// Keep everything
+        #[arg(long, conflicts_with_all = ["max_age", "max_events", "max_bytes"])]
+        everything: bool,
+    },
     /// Change what a member may do in a room
     Role {
         /// The room

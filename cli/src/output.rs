@@ -210,13 +210,14 @@ An event, from `tail`, `history` and `chat`, the same for everybody who reads it
   seq        where the event stands in the log: 1, 2, 3, … without holes
   time       when the server stored it, in milliseconds since 1970-01-01T00:00:00Z
   sender     the author's account name
-  kind       message, join, leave, kick, topic, role, invite, or 0xNNNN
+  kind       message, join, leave, kick, topic, role, invite, retention, or 0xNNNN
   client_id  the identity that the author gave it, 32 hexadecimal digits
   text       what was said; null if that is no text and for events such as join
   body_hex   only if the body is neither text nor explained by `change`: all of its bytes
   change     only if something about the room changed:
              join {role}, leave {}, kick {account, reason}, topic {topic},
-             role {account, role}, invite {account}
+             role {account, role}, invite {account},
+             retention {max_age_s, max_events, max_bytes}
 
 Where events can not be delivered:
   {room, gap: {from, to, reason}}      reason: retention, before join, damaged, or null
@@ -225,9 +226,10 @@ Where the log was replaced while it was followed:
 
 Other commands:
   send       {room, epoch, seq, time, client_id, duplicate} for each message, and so do
-             leave, invite, kick, role and `topic ROOM TEXT`
+             leave, invite, kick, role, `topic ROOM TEXT` and `retention ROOM --max-…`
   rooms      {room, visibility, history, topic, members, role, epoch, first, head, time},
              and so do create, join, direct and `topic ROOM`
+  retention  {room, max_age_s, max_events, max_bytes}, of `retention ROOM`; 0 is no bound
   members    {account, display_name, role, presence, joined}
   whoami     {account, id, display_name, role, server, agent, profile}, and so do
              register and login

@@ -1,7 +1,7 @@
 //! One event of a room as a person or a script gets it: the same for everybody who asks, whenever they ask.
 
 use bytes::Bytes;
-use hark_sdk::{Change, Event, Gap, Kind};
+use hark_sdk::{Change, Event, Gap, Kind, Retention, RetentionBody};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -92,8 +92,21 @@ fn sentence(change: &Change) -> String {
         Change::Topic(body) => format!("set the topic: {}", visible(body.topic.as_str())),
         Change::Role(body) => format!("made {} {}", body.name, body.role),
         Change::Invite(body) => format!("invited {}", body.name),
+        Change::Retention(body) => format!("set what the room keeps: {}", kept(&body.retention)),
         _ => "changed the room".to_owned(),
     }
+}
+
+/// What a room keeps, in words.
+pub(crate) fn kept(retention: &Retention) -> String {
+    let Retention { max_age_s, max_events, max_bytes } = *retention;
+    let bounds = [(u64::from(max_age_s), "seconds"), (max_events, "events"), (max_bytes, "bytes")];
+    let set: Vec<String> = bounds
+        .iter()
+        .filter(|(bound, _)| *bound > 0)
+        .map(|(bound, unit)| format!("{bound} {unit}"))
+        .collect();
+    if set.is_empty() { "everything".to_owned() } else { format!("at most {}", set.join(", ")) }
 }
 
 /// The stable keys of an event.
@@ -123,6 +136,7 @@ enum ChangeJson<'a> {
     Topic { topic: &'a str },
     Role { account: &'a str, role: String },
     Invite { account: &'a str },
+    Retention { max_age_s: u32, max_events: u64, max_bytes: u64 },
 }
 
 impl<'a> ChangeJson<'a> {
@@ -137,6 +151,13 @@ impl<'a> ChangeJson<'a> {
                 ChangeJson::Role { account: body.name.as_str(), role: body.role.to_string() }
             }
             Change::Invite(body) => ChangeJson::Invite { account: body.name.as_str() },
+            Change::Retention(RetentionBody {
+                retention: Retention { max_age_s, max_events, max_bytes },
+            }) => ChangeJson::Retention {
+                max_age_s: *max_age_s,
+                max_events: *max_events,
+                max_bytes: *max_bytes,
+            },
             _ => ChangeJson::Leave {},
         }
     }
@@ -252,6 +273,14 @@ pub(crate) mod tests {
                 Change::Role(RoleBody { account, name: bob(), role: RoomRole::OWNER }),
                 r#"{"account":"bob","role":"owner"}"#,
                 "made bob owner",
+            ),
+            (
+                Kind::RETENTION,
+                Change::Retention(RetentionBody {
+                    retention: Retention { max_age_s: 60, max_events: 0, max_bytes: 9 },
+                }),
+                r#"{"max_age_s":60,"max_events":0,"max_bytes":9}"#,
+                "set what the room keeps: at most 60 seconds, 9 bytes",
             ),
         ];
         for (kind, change, expected, words) in cases {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hark_protocol::{
     AccountId, AccountName, ClientId, Epoch, ErrorCode, GapReason, InviteBody, JoinBody, KickBody, Kind,
-    Reader, RoleBody, RoomId, Seq, SignalKind, TopicBody, UnixMillis, Wire,
+    Reader, RetentionBody, RoleBody, RoomId, Seq, SignalKind, TopicBody, UnixMillis, Wire,
 };
 
 /// One event of a room's log.
@@ -59,6 +59,8 @@ pub enum Change {
     Role(RoleBody),
     /// The author let an account join a private room.
     Invite(InviteBody),
+    /// The author changed how much of its log the room keeps.
+    Retention(RetentionBody),
 }
 
 impl Event {
@@ -94,6 +96,7 @@ impl Event {
             Kind::TOPIC => self.read().map(Change::Topic),
             Kind::ROLE => self.read().map(Change::Role),
             Kind::INVITE => self.read().map(Change::Invite),
+            Kind::RETENTION => self.read().map(Change::Retention),
             _ => None,
         }
     }

@@ -89,6 +89,6 @@ pub use hark_protocol::RoomSummary as RoomInfo;
 pub use hark_protocol::{
     Account, AccountId, AccountName, AccountRole, BadText, ClientId, DeviceId, Durability, Epoch, ErrorCode,
     GapReason, HistoryPolicy, InviteBody, JoinBody, KickBody, Kind, LimitId, Line, Member, PresenceState,
-    RoleBody, RoomFilter, RoomId, RoomName, RoomRole, Secret, Seq, SignalKind, TopicBody, UnixMillis,
-    Visibility, limits,
+    Retention, RetentionBody, RoleBody, RoomFilter, RoomId, RoomName, RoomRole, Secret, Seq, SignalKind,
+    TopicBody, UnixMillis, Visibility, limits,
 };

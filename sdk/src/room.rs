@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hark_protocol::limits::BODY_BYTES_MAX;
 use hark_protocol::{
-    AccountId, AccountName, Blob, ClientId, Durability, Epoch, Frame, Kind, Line, Member, Publish, RoomGet,
-    RoomId, RoomInvite, RoomKick, RoomLeave, RoomMembers, RoomName, RoomRole, RoomRoleSet, RoomSummary,
-    RoomTopic, Seq, SignalKind, UnixMillis,
+    AccountId, AccountName, Blob, ClientId, Durability, Epoch, Frame, Kind, Line, Member, Publish, Retention,
+    RoomGet, RoomId, RoomInvite, RoomKick, RoomLeave, RoomMembers, RoomName, RoomRetention, RoomRole,
+    RoomRoleSet, RoomSummary, RoomTopic, Seq, SignalKind, UnixMillis,
 };
 use tokio::sync::{TryAcquireError, oneshot};
 
@@ -270,6 +270,16 @@ impl Room {
     pub async fn set_role(&self, account: &str, role: RoomRole) -> Result<Sent, RoomError> {
         let (client_id, account) = (self.new_id(), name_of(account)?);
         self.change(client_id, RoomRoleSet { client_id, room: self.inner.id, account, role }).await
+    }
+
+    /// Changes how much of its log the room keeps, within the server's own bounds; 0 is no bound. Whoever wanted what
+    /// goes is told by a gap, and nothing brings it back.
+    ///
+    /// # Errors
+    /// As [`Room::invite`].
+    pub async fn set_retention(&self, retention: Retention) -> Result<Sent, RoomError> {
+        let client_id = self.new_id();
+        self.change(client_id, RoomRetention { client_id, room: self.inner.id, retention }).await
     }
 
     /// Stops being a member. A stream that follows the room ends with the event that says so.

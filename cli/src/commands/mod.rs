@@ -16,7 +16,7 @@ mod tail;
 
 use std::time::Duration;
 
-use hark_sdk::{Client, ClientState, ConnectError, Reason, Room, Sent};
+use hark_sdk::{Client, ClientState, ConnectError, Reason, Retention, Room, Sent};
 use serde::Serialize;
 
 use crate::args::{AdminNoun, Cli, Command};
@@ -79,6 +79,15 @@ async fn dispatch(command: Command, context: Context, output: &mut Output) -> Do
             room::kick(context, &room, &account, &reason, output).await
         }
         Command::Topic { room, text } => room::topic(context, &room, &text, output).await,
+        Command::Retention { room, max_age, max_events, max_bytes, everything } => {
+            let is_given = everything || max_age.is_some() || max_events.is_some() || max_bytes.is_some();
+            let retention = Retention {
+                max_age_s: max_age.unwrap_or(0),
+                max_events: max_events.unwrap_or(0),
+                max_bytes: max_bytes.unwrap_or(0),
+            };
+            room::retention(context, &room, is_given.then_some(retention), output).await
+        }
         Command::Role { room, account, role } => room::role(context, &room, &account, role, output).await,
         Command::Send { room, text, stdin: false } => {
             send::one(context, &room, &text.join(" "), output).await

@@ -1,6 +1,6 @@
-//! `hark members`, `hark invite`, `hark kick`, `hark topic`, `hark role`, `hark leave`: one room and who is in it.
+//! `hark members`, `hark invite`, `hark kick`, `hark topic`, `hark role`, `hark retention`, `hark leave`: one room and who is in it.
 
-use hark_sdk::{RoomRole, Sent};
+use hark_sdk::{Retention, RoomRole, Sent};
 use serde::Serialize;
 
 use crate::args::RoleChoice;
@@ -9,6 +9,7 @@ use crate::commands::{SentJson, with_room};
 use crate::context::Context;
 use crate::exit::Done;
 use crate::output::{Mode, Output};
+use crate::record::kept;
 
 /// The stable keys of a member.
 #[derive(Debug, Serialize)]
@@ -64,6 +65,32 @@ pub(crate) async fn kick(
 ) -> Done {
     let sent = with_room(context, room, async |room| Ok(room.kick(account, reason).await?)).await?;
     told(output, room, &sent, format!("removed {account} from {room}"))
+}
+
+/// The stable keys of what a room keeps.
+#[derive(Debug, Serialize)]
+struct RetentionJson<'a> {
+    room: &'a str,
+    max_age_s: u32,
+    max_events: u64,
+    max_bytes: u64,
+}
+
+/// Shows what the room keeps, or changes it.
+pub(crate) async fn retention(
+    context: Context,
+    room: &str,
+    retention: Option<Retention>,
+    output: &mut Output,
+) -> Done {
+    if let Some(retention) = retention {
+        let sent = with_room(context, room, async |room| Ok(room.set_retention(retention).await?)).await?;
+        return told(output, room, &sent, format!("{room} keeps {}", kept(&retention)));
+    }
+    let info = with_room(context, room, async |room| Ok(room.info().await?)).await?;
+    let Retention { max_age_s, max_events, max_bytes } = info.retention;
+    let keys = RetentionJson { room, max_age_s, max_events, max_bytes };
+    output.result(&keys, &kept(&info.retention))
 }
 
 /// Changes a member's role.

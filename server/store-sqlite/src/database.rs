@@ -100,7 +100,7 @@ impl Database {
     }
 
     /// The file of that name with this behind it.
-    fn beside(&self, suffix: &str) -> PathBuf {
+    pub(crate) fn beside(&self, suffix: &str) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
         path.push(suffix);
         path.into()

@@ -107,6 +107,18 @@ pub enum OpenError {
         /// What went wrong.
         fault: String,
     },
+    /// The log is damaged in a part without which the rest means nothing.
+    #[error(
+        "{} is damaged where it must not be ({source}): `harkd verify` says where, `harkd restore` puts a backup \
+         in its place",
+        path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
     /// How far the log has come can not be noted.
     #[error("{fault}, in {}", folder.display())]
     Mark {

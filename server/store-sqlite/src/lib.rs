@@ -36,6 +36,7 @@ mod open;
 mod options;
 mod places;
 mod reader;
+mod rebuild;
 mod restore;
 mod retention;
 mod rows;

@@ -19,6 +19,7 @@ use crate::migrations::{DIRECTORY, INDEX, LOG, Schema};
 use crate::options::Options;
 use crate::places::Places;
 use crate::reader::Lane;
+use crate::rebuild;
 use crate::{OpenError, SqliteDirectory, SqliteLog, SqliteReader};
 
 /// Everything that a data folder holds. The folder is locked until the last part is dropped; dropping `log` ends
@@ -55,6 +56,9 @@ impl SqliteStores {
         let signs = Signs::read(folder, &log.path).map_err(file)?;
         signs.keep(folder).map_err(file)?;
         let mut writer = log.open()?;
+        if rebuild::is_needed(&writer).map_err(|source| log.error(source))? {
+            writer = rebuild::rebuild(&log, writer)?;
+        }
         if !had_directory && has_rooms(&writer).map_err(|source| log.error(source))? {
             return Err(OpenError::Lost { path: directory.path });
         }

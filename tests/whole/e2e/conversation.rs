@@ -84,6 +84,7 @@ fn everything_is_there_after_a_restart() {
     alice.run("create tea --topic leaves").done();
     bob.run("join tea").done();
     alice.send("tea", "before");
+    alice.run("retention tea --max-events 100").done();
     let before = bob.run("history tea --json").done();
     let members = bob.run("members tea --json").done();
 
@@ -91,7 +92,8 @@ fn everything_is_there_after_a_restart() {
     assert_eq!(bob.run("history tea --json").done(), before);
     assert_eq!(names(&bob.run("members tea --json").done()), names(&members));
     assert_eq!(bob.run("topic tea").done().trim(), "leaves");
-    assert_eq!(bob.send("tea", "after"), 4);
+    assert_eq!(bob.run("retention tea").done().trim(), "at most 100 events");
+    assert_eq!(bob.send("tea", "after"), 5);
     let (ended, _) = server.terminate();
     ended.done();
 }

@@ -10,7 +10,7 @@ use hark_core::testkit::drafts::{create, message, new_room};
 use hark_protocol::{Epoch, RoomId, Seq, UnixMillis, Visibility};
 use hark_store_sqlite::{Housekeeping, OpenError, Options, SqliteStores};
 
-use crate::bench::{Bench, appended, number, sql};
+use crate::bench::{Bench, appended, number, sql, verify};
 
 /// Fails unless the room has a greater epoch than before, for that reason, and goes on behind `head`.
 #[track_caller]
@@ -320,4 +320,52 @@ fn a_room_made_later_has_at_least_the_epoch_of_the_others() {
     assert_eq!(made.epoch, bench.epoch(tea));
     assert_eq!(bench.epoch(made.room), made.epoch);
     assert_eq!(number(bench.folder.path(), "log.db", "SELECT count(*) FROM epochs"), 1);
+}
+
+#[test]
+fn an_end_that_can_not_be_read_is_rebuilt_and_the_log_goes_on() {
+    let mut bench = Bench::new();
+    bench.accounts(1);
+    let tea = bench.room("tea", 2_000);
+    let Bench { stores, folder } = bench;
+    drop(stores);
+    let path = folder.path().join("log.db");
+    let mut bytes = fs::read(&path).unwrap();
+    // The leaf of the log's table at which it grows.
+    let has = |page: &[u8]| page[0] == 0x0d && page.windows(8).any(|window| window == b"tea 2000");
+    let page = bytes.chunks(4_096).position(has).unwrap() * 4_096;
+    bytes[page..page + 4_096].fill(0xff);
+    fs::write(&path, &bytes).unwrap();
+
+    let mut bench = Bench { stores: SqliteStores::open(folder.path()).unwrap(), folder };
+    assert_new_epoch(&mut bench, tea, Epoch(77), "end-damaged", 2_000);
+    let read = bench.read(tea);
+    let damaged = read.iter().filter(|stored| matches!(stored, Stored::Damaged { .. })).count();
+    assert!(read.len() == 2_001 && (1..100).contains(&damaged), "{damaged} of {}", read.len());
+    assert!(matches!(read[2_000], Stored::Event { .. }));
+    // Who was acknowledged stays acknowledged, whether or not the event can still be read.
+    let retried = bench.append(vec![message(tea, 1, 2_000, "tea 2000"), message(tea, 1, 7, "tea 7")]);
+    assert!(matches!(retried[0], Outcome::Duplicate(position) if position.seq == Seq(2_000)));
+    assert!(matches!(retried[1], Outcome::Duplicate(position) if position.seq == Seq(7)));
+    let found = verify(bench.folder.path()).0;
+    assert!(found.iter().all(|one| one.contains("missing from the log")) && !found.is_empty(), "{found:?}");
+    assert_eq!(fs::read(bench.folder.path().join("log.db.damaged-1")).unwrap(), bytes);
+    assert_settled(bench, tea);
+}
+
+#[test]
+fn a_log_without_its_rooms_is_refused_and_left_alone() {
+    let mut bench = Bench::new();
+    bench.room("tea", 2_000);
+    let Bench { stores, folder } = bench;
+    drop(stores);
+    let path = folder.path().join("log.db");
+    let mut bytes = fs::read(&path).unwrap();
+    // Everything behind the schema.
+    bytes[4_096..].fill(0xff);
+    fs::write(&path, &bytes).unwrap();
+    let error = SqliteStores::open(folder.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. } | OpenError::Database { .. }), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert!(!folder.path().join("log.db.rebuilt").exists());
 }

@@ -90,7 +90,7 @@ pub(crate) async fn retention(
     let info = with_room(context, room, async |room| Ok(room.info().await?)).await?;
     let Retention { max_age_s, max_events, max_bytes } = info.retention;
     let keys = RetentionJson { room, max_age_s, max_events, max_bytes };
-    output.result(&keys, &kept(&info.retention))
+    output.result(&keys, kept(&info.retention))
 }
 
 /// Changes a member's role.

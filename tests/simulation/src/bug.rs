@@ -47,11 +47,13 @@ pub enum Bug {
     ForgedBody,
     /// A good record is said to be damaged.
     NeedlessGap,
+    /// A client that dies loses its outbox.
+    OutboxForgets,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 13] = [
         Bug::AckBeforeCommit,
         Bug::DedupeInMemory,
         Bug::Doubled,
@@ -64,6 +66,7 @@ impl Bug {
         Bug::StoredThoughRefused,
         Bug::ForgedBody,
         Bug::NeedlessGap,
+        Bug::OutboxForgets,
     ];
 }
 

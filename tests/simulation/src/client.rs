@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use hark_checker::body_hash;
 use hark_checker::record::Phase;
 use hark_protocol::{ClientId, ErrorCode};
 use hark_sdk::{
-    Client, ClientBuilder, Credentials, Draft, Kind, Offline, Publishing, Reconnect, Room, SendErrorKind,
+    Client, ClientBuilder, ClientEvent, Credentials, Draft, Kind, Offline, OutboxOptions, Outcome,
+    Publishing, Reconnect, Room, SendErrorKind, Writing,
 };
 use tokio::task::spawn_local;
 
@@ -31,7 +33,7 @@ pub(crate) fn builder(
     let account = if client.is_some() { name } else { crate::server::STEWARD };
     let credentials = Credentials::device_token(account, &token(account));
     let window = client.and_then(|client| world.plan.clients.get(client)).map_or(256, |plan| plan.window);
-    Client::builder(format!("{}:{PORT}", tls::SERVER))
+    let builder = Client::builder(format!("{}:{PORT}", tls::SERVER))
         .trust(tls::trust())
         .credentials(credentials.expect("invariant: it is a name and a token"))
         .reconnect(Reconnect {
@@ -44,7 +46,24 @@ pub(crate) fn builder(
         .window(window)
         .entropy(Seeded::new(world.plan.seed, &format!("{name} {boot}")))
         .clock(SimClock(Arc::clone(world)))
-        .connector(SimConnector { world: Arc::clone(world), client })
+        .connector(SimConnector { world: Arc::clone(world), client });
+    let Some((number, plan)) = client.and_then(|number| Some((number, world.plan.clients.get(number)?)))
+    else {
+        return builder;
+    };
+    let export = world.memories[number].lock().export.clone();
+    let builder = match export.filter(|_| plan.resumes) {
+        Some(export) => builder.resume(export),
+        None => builder,
+    };
+    match plan.outbox {
+        true => builder.outbox(OutboxOptions {
+            entries_max: 64,
+            writing: Writing::Inline,
+            ..OutboxOptions::new(world.folder.join("outboxes").join(name))
+        }),
+        false => builder,
+    }
 }
 
 /// Connects, however often it takes.
@@ -77,6 +96,8 @@ pub(crate) async fn live(world: Arc<World>, number: usize) -> turmoil::Result {
     world.note(&name, format_args!("boot {boot}"));
     let client = connect(&world, &name, Some(number), boot).await;
     world.memories[number].lock().client = Some(client.clone());
+    spawn_local(write_session_down(Arc::clone(&world), number, client.clone()));
+    take_stock_of_outbox(&world, number, &client).await;
     while !world.rooms_made.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -95,8 +116,9 @@ pub(crate) async fn live(world: Arc<World>, number: usize) -> turmoil::Result {
             spawn_local(follower.follow());
         }
     }
-    spawn_local(move_about(Arc::clone(&world), number, boot, rooms.clone()));
+    spawn_local(move_about(Arc::clone(&world), client.clone(), (number, boot), rooms.clone()));
     let author = Author { world, number, boot, rooms };
+    spawn_local(author.clone().learn(client));
     author.resend();
     author.write().await;
     std::future::pending().await
@@ -127,13 +149,16 @@ struct Author {
 }
 
 impl Author {
-    /// Sends again what an earlier life had no answer to, with the same identities, before anything new.
+    /// Sends again what an earlier life had no answer to, with the same identities, before anything new. What the
+    /// outbox has taken is its business.
     fn resend(&self) {
         let unsettled: Vec<(usize, u64, ClientId, Vec<u8>)> = {
             let memory = self.world.memories[self.number].lock();
+            let taken = &memory.taken;
             let of_room = |(room, it): (usize, &crate::world::RoomMemory)| {
                 it.unsettled
                     .iter()
+                    .filter(move |(_, (cid, _))| !taken.contains(&(room, *cid)))
                     .map(move |(n, (cid, body))| (room, *n, *cid, body.clone()))
                     .collect::<Vec<_>>()
             };
@@ -161,6 +186,31 @@ impl Author {
                 self.publish(burst.room, message, cid, body, Some(permit));
             }
             self.world.memories[self.number].lock().bursts = done + 1;
+        }
+    }
+
+    /// Learns what becomes of publishes that nobody waits for, because they are an earlier life's.
+    async fn learn(self, client: Client) {
+        while let Some(settled) = client.outbox().settled().await {
+            let is_it = |room: &Option<Room>| room.as_ref().is_some_and(|room| room.id() == settled.room);
+            let Some(room) = self.rooms.iter().position(is_it) else { continue };
+            let cid = settled.client_id;
+            let phase = match settled.outcome {
+                Outcome::Sent(sent) | Outcome::Duplicate(sent) => {
+                    Phase::Ok { epoch: sent.epoch.0, seq: sent.seq.0, duplicate: sent.duplicate }
+                }
+                Outcome::Rejected(refusal) => Phase::Fail { code: refusal.code.to_string() },
+                _ => continue,
+            };
+            {
+                let mut memory = self.world.memories[self.number].lock();
+                memory.undecided.remove(&(room, cid));
+                memory.rooms[room].unsettled.retain(|_, (known, _)| *known != cid);
+                if matches!(phase, Phase::Fail { .. }) {
+                    memory.taken.remove(&(room, cid));
+                }
+            }
+            self.world.publish(self.number, room, cid, phase);
         }
     }
 
@@ -219,6 +269,11 @@ impl Author {
     async fn settle(self, room: usize, message: u64, (cid, body): (ClientId, Vec<u8>), first: Publishing) {
         let mut publishing = first;
         for again in 1.. {
+            if self.world.plan.clients[self.number].outbox && publishing.queued().await.is_ok() {
+                let mut memory = self.world.memories[self.number].lock();
+                memory.taken.insert((room, cid));
+                memory.undecided.insert((room, cid));
+            }
             let outcome = publishing.await;
             let (phase, retry_after) = match outcome {
                 Ok(sent) => {
@@ -234,7 +289,9 @@ impl Author {
                         };
                         (Phase::Fail { code }, refusal.retryable.then_some(wait))
                     }
-                    SendErrorKind::Unknown => (Phase::Info { why: "unknown".into() }, Some(Duration::ZERO)),
+                    SendErrorKind::Unknown | SendErrorKind::Kept => {
+                        (Phase::Info { why: "unknown".into() }, Some(Duration::ZERO))
+                    }
                     SendErrorKind::QueueFull => {
                         (Phase::Fail { code: "queue-full".into() }, Some(Duration::from_millis(50)))
                     }
@@ -245,6 +302,15 @@ impl Author {
             {
                 let mut memory = self.world.memories[self.number].lock();
                 memory.open.remove(&(room, cid));
+                match &phase {
+                    Phase::Info { .. } => {}
+                    phase => {
+                        memory.undecided.remove(&(room, cid));
+                        if matches!(phase, Phase::Fail { .. }) {
+                            memory.taken.remove(&(room, cid));
+                        }
+                    }
+                }
                 if retry_after.is_none() {
                     memory.rooms[room].unsettled.remove(&message);
                 }
@@ -261,11 +327,45 @@ impl Author {
     }
 }
 
+/// Writes the session down whenever there is a connection, and from time to time.
+async fn write_session_down(world: Arc<World>, number: usize, client: Client) {
+    let mut events = client.events();
+    loop {
+        let export = client.export_session().await;
+        world.memories[number].lock().export = Some(export);
+        let Ok(event) = tokio::time::timeout(Duration::from_millis(150), events.next()).await else {
+            continue;
+        };
+        match event {
+            None => return,
+            Some(ClientEvent::Connected) if client.account().resumed => {
+                world.resumed.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Finds out what the outbox still holds of what it had taken: the rest was decided when nobody was there to learn it.
+async fn take_stock_of_outbox(world: &World, number: usize, client: &Client) {
+    if client.account().resumed {
+        world.resumed.fetch_add(1, Ordering::Relaxed);
+    }
+    let Ok(pending) = client.outbox().pending().await else { return };
+    let pending: Vec<ClientId> = pending.iter().map(|pending| pending.client_id).collect();
+    world.memories[number].lock().undecided.retain(|(_, cid)| pending.contains(cid));
+}
+
 /// The first byte of the identities that clients of a run give their messages.
 pub(crate) const CID_MARK: u8 = 0x5a;
 
 /// Does what is planned besides.
-async fn move_about(world: Arc<World>, number: usize, boot: u64, rooms: Vec<Option<Room>>) {
+async fn move_about(
+    world: Arc<World>,
+    client: Client,
+    (number, boot): (usize, u64),
+    rooms: Vec<Option<Room>>,
+) {
     let moves = world.plan.clients[number].moves.clone();
     for (turn, (at, what)) in moves.into_iter().enumerate() {
         if at < world.now() {
@@ -274,12 +374,17 @@ async fn move_about(world: Arc<World>, number: usize, boot: u64, rooms: Vec<Opti
         world.until(at).await;
         world.note(&client_name(number), format_args!("{what:?}"));
         match what {
+            Move::Nudge => client.network_changed(),
             Move::Stall(lasts) => world.memories[number].lock().stalled_until = world.now() + lasts,
             Move::Leave(room) => {
                 if let Some(handle) = &rooms[room] {
                     world.memories[number].lock().rooms[room].is_out = true;
                     let left = handle.leave().await;
                     world.note(&client_name(number), format_args!("left: {}", left.is_ok()));
+                    if left.is_err() {
+                        world.memories[number].lock().rooms[room].is_out = false;
+                        continue;
+                    }
                     // Whoever does not follow would never notice that it is out.
                     if world.plan.part(number, room).is_none_or(|part| part.reads.is_none()) {
                         join(&world, handle.client(), room).await;

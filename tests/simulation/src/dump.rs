@@ -1,13 +1,14 @@
 //! The dump of the store at the end, and what it says about memberships.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hark_checker::body_hash;
 use hark_checker::record::{Change, Policy, Told, What};
 use hark_core::ports::{Budget, LogReader, Span, Stored};
-use hark_protocol::{AccountId, Event, Frame, KickBody, Kind, RawFrame, Reader, Seq, Wire};
+use hark_protocol::{AccountId, ClientId, Event, Frame, KickBody, Kind, RawFrame, Reader, Seq, Wire};
 
+use crate::plan::Move;
 use crate::server;
 use crate::world::{World, hex};
 
@@ -18,14 +19,21 @@ pub(crate) fn dump(world: &Arc<World>) {
         Err(error) => return world.find(format!("dump: the store can not be opened: {error}")),
     };
     let reader = crate::bug::plant_reader(world, stores.reader);
-    for room in &world.plan.rooms {
-        if let Err(error) = dump_room(world, &*reader, &room.name, policy(room.shows_all)) {
-            world.find(format!("dump: {} can not be read: {error}", room.name));
+    for (number, room) in world.plan.rooms.iter().enumerate() {
+        let dumped = dump_room(world, &*reader, &room.name, policy(room.shows_all));
+        match dumped {
+            Ok(stored) => judge_outboxes(world, number, &stored),
+            Err(error) => world.find(format!("dump: {} can not be read: {error}", room.name)),
         }
     }
 }
 
-fn dump_room(world: &World, reader: &dyn LogReader, name: &str, history: Policy) -> Result<(), String> {
+fn dump_room(
+    world: &World,
+    reader: &dyn LogReader,
+    name: &str,
+    history: Policy,
+) -> Result<BTreeSet<ClientId>, String> {
     let told = |error: hark_core::ports::StoreError| error.to_string();
     let id = name.parse().map_err(|_| "it is no name".to_owned())?;
     let id = reader.room_id(&id).map_err(told)?.ok_or("it is not there")?;
@@ -33,6 +41,7 @@ fn dump_room(world: &World, reader: &dyn LogReader, name: &str, history: Policy)
     let (room, epoch) = (name.to_owned(), row.epoch.0);
     world.record("rig", What::Room { room, epoch, history });
     let budget = Budget { events: usize::MAX, bytes: usize::MAX };
+    let mut stored_ids = BTreeSet::new();
     let mut names: BTreeMap<AccountId, String> = BTreeMap::new();
     for stored in reader.read(id, Span::From(Seq(1)), budget).map_err(told)? {
         let seq = stored.seq();
@@ -44,6 +53,7 @@ fn dump_room(world: &World, reader: &dyn LogReader, name: &str, history: Policy)
             continue;
         };
         let event = decode(frame.as_slice()).ok_or_else(|| format!("{} is no event", seq.0))?;
+        stored_ids.insert(event.client_id);
         names.insert(event.author, event.author_name.as_str().to_owned());
         if let Some((account, change)) = membership(&event, &names) {
             let (room, epoch) = (name.to_owned(), row.epoch.0);
@@ -54,7 +64,22 @@ fn dump_room(world: &World, reader: &dyn LogReader, name: &str, history: Policy)
     }
     let (room, epoch) = (name.to_owned(), row.epoch.0);
     world.record("store", What::Head { room, epoch, first: row.first.0, head: row.head.0 });
-    Ok(())
+    Ok(stored_ids)
+}
+
+/// What an outbox has taken for good, and was not refused, must be in the log; refusals that nobody was there to
+/// learn can only come where a client is no member for a while.
+fn judge_outboxes(world: &World, room: usize, stored: &BTreeSet<ClientId>) {
+    for (client, memory) in world.memories.iter().enumerate() {
+        let leaves = |(_, what): &(_, Move)| matches!(what, Move::Leave(left) if *left == room);
+        let is_kicked = world.plan.kicks.iter().any(|(_, from, who)| (*from, *who) == (room, client));
+        if is_kicked || world.plan.clients[client].moves.iter().any(leaves) {
+            continue;
+        }
+        for (_, cid) in memory.lock().taken.iter().filter(|(of, cid)| *of == room && !stored.contains(cid)) {
+            world.find(format!("outbox-lost: c{client} had {} of r{room} on its disk", hex(cid.as_bytes())));
+        }
+    }
 }
 
 fn policy(shows_all: bool) -> Policy {

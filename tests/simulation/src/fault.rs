@@ -66,8 +66,8 @@ impl Fault {
         }
     }
 
-    /// Every kind that plans may draw.
-    pub const KINDS: [&'static str; 15] = [
+    /// Every kind.
+    pub const KINDS: [&'static str; 16] = [
         "partition",
         "partition-to-server",
         "partition-from-server",
@@ -83,6 +83,7 @@ impl Fault {
         "cut-on-commit",
         "socket-stall",
         "slow-disk",
+        "disk-full",
     ];
 }
 

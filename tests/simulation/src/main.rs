@@ -78,13 +78,14 @@ fn many(arguments: &Arguments, variation: Variation) -> bool {
         println!("again: cargo run -p hark-simulation -- --seed {} --trace", outcome.seed);
     }
     println!(
-        "{} runs in {:?}: {} bad, {} acknowledged, {} unknown, {} deliveries, faults {:?}",
+        "{} runs in {:?}: {} bad, {} acknowledged, {} unknown, {} deliveries, {} resumed, faults {:?}",
         swept.runs,
         begun.elapsed(),
         swept.bad.len(),
         swept.acks,
         swept.unknown,
         swept.deliveries,
+        swept.resumed,
         swept.faults
     );
     let bad: Vec<u64> = swept.bad.iter().map(|outcome| outcome.seed).collect();

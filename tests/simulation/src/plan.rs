@@ -63,6 +63,10 @@ pub struct ClientPlan {
     pub window: u32,
     /// The most bytes that a read of its socket gives; 0 is no limit.
     pub read_bytes_max: usize,
+    /// Whether it writes its session down, and takes it up again when it is back from a crash.
+    pub resumes: bool,
+    /// Whether its publishes are kept in an outbox on a disk, and not by itself.
+    pub outbox: bool,
 }
 
 /// What a client does in a room.
@@ -81,6 +85,8 @@ pub enum Reading {
     Position,
     /// Behind what the server remembers of its device.
     Cursor,
+    /// Behind what the session that it has written down says.
+    Saved,
     /// With the newest so many, then behind what it has.
     Latest(u64),
     /// With what is new, then behind what it has.
@@ -109,6 +115,8 @@ pub enum Move {
     Page(usize, u64),
     /// Stops taking events for so long.
     Stall(Duration),
+    /// Tells the SDK that the network has changed.
+    Nudge,
 }
 
 /// Times below are given in milliseconds.
@@ -128,7 +136,7 @@ impl Plan {
             chance.pick(&[(2, &[2, 4, 8, 256]), (10, &[8, 32, 256]), (40, &[32, 64, 256])]);
         let window_events_max = chance.pick(windows);
         let client = |chance: &mut Chance| client(chance, rooms.len(), horizon_ms, messages, windows);
-        let clients: Vec<ClientPlan> = (0..clients).map(|_| client(&mut chance)).collect();
+        let mut clients: Vec<ClientPlan> = (0..clients).map(|_| client(&mut chance)).collect();
         let kicks = match chance.percent(40) {
             true => vec![(
                 MS(chance.between(500, horizon_ms)),
@@ -137,12 +145,14 @@ impl Plan {
             )],
             false => Vec::new(),
         };
-        let faults = faults(&mut Chance::new(seed, "faults"), clients.len(), horizon_ms);
+        let mut chance_of_faults = Chance::new(seed, "faults");
+        let mut faults = faults(&mut chance_of_faults, clients.len(), horizon_ms);
+        die_with_work(&mut chance_of_faults, &mut faults, &mut clients);
         let server = ServerPlan {
             tail_bytes_max: chance.pick(&[0, 0, 1 << 26]),
             index_batch: chance.pick(&[1, 7, 40, 4_096]),
             window_events_max,
-            publish_rate: if REFUSALS_KEEP_ORDER { chance.pick(&[0, 0, 0, 30]) } else { 0 },
+            publish_rate: chance.pick(&[0, 0, 0, 30]),
             disk_pause_ms_max: chance.pick(&[0, 2, 5, 20]),
         };
         Plan {
@@ -166,11 +176,12 @@ impl Plan {
 fn client(chance: &mut Chance, rooms: usize, horizon_ms: u64, messages: u64, windows: &[u32]) -> ClientPlan {
     let mut parts: Vec<Option<RoomPart>> = (0..rooms)
         .map(|_| {
-            let reads = match chance.index(8) {
+            let reads = match chance.index(10) {
                 0 => None,
                 1 | 2 => Some(Reading::Cursor),
                 3 => Some(Reading::Latest(chance.between(0, 20))),
                 4 => Some(Reading::Now),
+                5 | 6 => Some(Reading::Saved),
                 _ => Some(Reading::Position),
             };
             let think_ms_max = chance.pick(&[0, 0, 1, 15]);
@@ -196,9 +207,10 @@ fn client(chance: &mut Chance, rooms: usize, horizon_ms: u64, messages: u64, win
     bursts.sort_by_key(|burst| burst.at);
     let mut moves: Vec<(Duration, Move)> = (0..chance.index(4))
         .map(|_| {
-            let what = match chance.index(5) {
+            let what = match chance.index(6) {
                 0 => Move::Leave(chance.pick(&there)),
                 1 | 2 => Move::Stall(MS(chance.between(200, 1_500))),
+                3 => Move::Nudge,
                 _ => Move::Page(chance.pick(&there), chance.between(1, 150)),
             };
             (MS(chance.between(300, horizon_ms)), what)
@@ -206,20 +218,45 @@ fn client(chance: &mut Chance, rooms: usize, horizon_ms: u64, messages: u64, win
         .collect();
     moves.sort_by_key(|(at, _)| *at);
     let read_bytes_max = if chance.percent(15) { chance.pick(&[5, 33, 700]) } else { 0 };
-    ClientPlan { rooms: parts, bursts, moves, window: chance.pick(windows), read_bytes_max }
+    ClientPlan {
+        rooms: parts,
+        bursts,
+        moves,
+        window: chance.pick(windows),
+        read_bytes_max,
+        resumes: chance.percent(50),
+        outbox: chance.percent(35),
+    }
 }
 
-/// Whether plans draw what makes a server refuse publishes for a while: full disks, and rates. A server that then
-/// stores the next publish of the same author and room before the first has come again has turned them round, if the
-/// word of its refusal was lost. As long as one does, such plans find that, and nothing else.
-pub const REFUSALS_KEEP_ORDER: bool = false;
+/// Sees to it that many a client that dies has published what nobody has answered: it is cut off for a while before.
+fn die_with_work(chance: &mut Chance, faults: &mut Vec<Timed>, clients: &mut [ClientPlan]) {
+    let dying: Vec<(usize, Duration)> = faults
+        .iter()
+        .filter_map(|timed| match timed.fault {
+            Fault::ClientCrash { client, .. } => Some((client, timed.at)),
+            _ => None,
+        })
+        .collect();
+    for (client, at) in dying {
+        let (begun, published) = (at.saturating_sub(MS(400)), at.saturating_sub(MS(chance.between(20, 300))));
+        let room = clients[client].rooms.iter().position(Option::is_some);
+        let (Some(room), true) = (room, chance.percent(60)) else { continue };
+        let lasts = MS(chance.between(400, 900));
+        faults.push(Timed { at: begun, lasts, fault: Fault::Partition(client) });
+        let count = chance.between(1, 8);
+        clients[client].bursts.push(Burst { at: published, room, count, body_bytes_max: 100 });
+        clients[client].bursts.sort_by_key(|burst| burst.at);
+        clients[client].outbox = chance.percent(60);
+    }
+    faults.sort_by_key(|timed| timed.at);
+}
 
 fn faults(chance: &mut Chance, clients: usize, horizon_ms: u64) -> Vec<Timed> {
     let mut faults: Vec<Timed> = (0..chance.between(3, 7))
         .map(|_| {
             let client = chance.index(clients);
-            let kinds = if REFUSALS_KEEP_ORDER { 16 } else { 15 };
-            let (fault, shortest, longest) = match chance.index(kinds) {
+            let (fault, shortest, longest) = match chance.index(16) {
                 0 | 1 => (Fault::Partition(client), 50, 2_500),
                 2 => (Fault::PartitionToServer(client), 50, 2_500),
                 3 => (Fault::PartitionFromServer(client), 50, 2_500),

@@ -54,7 +54,7 @@ impl Follower {
     pub(crate) async fn follow(mut self) {
         for round in 0.. {
             let reader = format!("c{}.{}.r{}.{round}", self.number, self.boot, self.room);
-            let left = self.follow_once(&reader).await;
+            let left = self.follow_once(&reader, round).await;
             self.world.memories[self.number].lock().streams.remove(&(reader, self.room));
             match left {
                 Left::Closed => return,
@@ -73,9 +73,9 @@ impl Follower {
         }
     }
 
-    async fn follow_once(&mut self, reader: &str) -> Left {
+    async fn follow_once(&mut self, reader: &str, round: u64) -> Left {
         let had = self.world.memories[self.number].lock().rooms[self.room].position;
-        let start = self.start(had);
+        let start = self.start(had, round);
         self.world.memories[self.number].lock().streams.insert((reader.to_owned(), self.room));
         let asked = Asked::Invoke { account: client_name(self.number), drain: false };
         self.subscribe(reader, asked);
@@ -103,10 +103,15 @@ impl Follower {
         self.read(reader, &mut events).await
     }
 
-    fn start(&self, had: Option<(Epoch, Seq)>) -> Start {
+    fn start(&self, had: Option<(Epoch, Seq)>, round: u64) -> Start {
         let behind = |(epoch, seq)| Start::After { epoch: Some(epoch), seq };
         match (self.reading, had) {
             (Reading::Cursor, _) => Start::Cursor,
+            // By an earlier life's session, where there was one; by what this life has had, once it has had any.
+            (Reading::Saved, had) => {
+                let saved = self.handle.client().saved_position(self.handle.id()).filter(|_| round == 0);
+                saved.map_or_else(|| had.map_or(Start::Beginning, behind), Start::from)
+            }
             (_, Some(had)) => behind(had),
             (Reading::Position, None) => Start::Beginning,
             (Reading::Latest(count), None) => Start::Latest(count),

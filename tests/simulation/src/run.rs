@@ -41,6 +41,8 @@ pub struct Outcome {
     pub trace: Trace,
     /// How much virtual time passed.
     pub elapsed: Duration,
+    /// Logins that took up a session.
+    pub resumed: u64,
 }
 
 impl Outcome {
@@ -72,6 +74,9 @@ pub fn run(seed: u64, variation: Variation) -> Outcome {
 pub fn run_plan(plan: Plan, variation: Variation) -> Outcome {
     let seed = plan.seed;
     let folder = tempfile::tempdir_in(memory_folder()).expect("a folder for the store can be made");
+    for part in ["server", "outboxes"] {
+        std::fs::create_dir(folder.path().join(part)).expect("a folder can be made");
+    }
     let trace = if variation.keep_trace { Trace::kept() } else { Trace::default() };
     let world = Arc::new(World::new(plan, folder.path(), variation.bug, trace));
     let origin = format!("cargo run -p hark-simulation -- --seed {seed}");
@@ -86,7 +91,8 @@ pub fn run_plan(plan: Plan, variation: Variation) -> Outcome {
     let (written, trace) = world.take();
     let terms = Terms { least: Least { acks: 1, faults: 0, unknown: 0, drains: 3 }, settlement: REST_MAX };
     let report = hark_checker::check(written.records(), &terms);
-    Outcome { seed, findings: world.found(), report, trace, elapsed: world.now() }
+    let resumed = world.resumed.load(Ordering::Relaxed);
+    Outcome { seed, findings: world.found(), report, trace, elapsed: world.now(), resumed }
 }
 
 /// A file system in memory, where there is one: what the disk promises is another rig's matter.

@@ -41,7 +41,7 @@ pub(crate) fn open(world: &World) -> Result<SqliteStores, hark_store_sqlite::Ope
         .readers(1)
         .housekeeping(Housekeeping::Inline)
         .index_batch(world.plan.server.index_batch)
-        .open(&world.folder)
+        .open(&world.folder.join("server"))
 }
 
 /// Serves until it is told to stop.

@@ -21,6 +21,8 @@ pub struct Swept {
     pub unknown: usize,
     /// Events that readers were shown.
     pub deliveries: usize,
+    /// Logins that took up a session.
+    pub resumed: u64,
     /// Faults that had an effect, by kind.
     pub faults: BTreeMap<String, usize>,
 }
@@ -32,6 +34,7 @@ impl Swept {
         self.acks += totals.acks;
         self.unknown += totals.unknown;
         self.deliveries += totals.deliveries;
+        self.resumed += outcome.resumed;
         for (kind, count) in &totals.faults {
             *self.faults.entry(kind.clone()).or_default() += count;
         }
@@ -49,6 +52,9 @@ impl Swept {
             rare.map(|kind| format!("{kind} took effect {} times", count(kind))).collect();
         if self.acks < 1_000 {
             reasons.push(format!("{} publishes were acknowledged", self.acks));
+        }
+        if self.resumed < 100 {
+            reasons.push(format!("{} logins took up a session", self.resumed));
         }
         if self.unknown == 0 {
             reasons.push("no publish has an unknown outcome".into());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hark_checker::record::{Phase, Publish, What};
 use hark_core::ports::LogReader;
 use hark_protocol::{ClientId, Epoch, RoomId, Seq};
-use hark_sdk::ClientState;
+use hark_sdk::{ClientState, SessionExport};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -27,7 +27,7 @@ use crate::written::Written;
 pub(crate) struct World {
     /// The scenario.
     pub(crate) plan: Plan,
-    /// The server's folder.
+    /// Where everything is that lasts: the server's data and the clients' outboxes.
     pub(crate) folder: PathBuf,
     /// The error that is planted, if one is.
     pub(crate) bug: Option<Bug>,
@@ -45,6 +45,8 @@ pub(crate) struct World {
     written: Mutex<Written>,
     trace: Mutex<Trace>,
     pub(crate) connections: AtomicU64,
+    /// Logins that took up a session.
+    pub(crate) resumed: AtomicU64,
 }
 
 /// What the server does, and what is done to it.
@@ -81,6 +83,12 @@ pub(crate) struct Memory {
     pub(crate) open: BTreeSet<(usize, ClientId)>,
     /// Streams that have begun and not ended: (name, room).
     pub(crate) streams: BTreeSet<(String, usize)>,
+    /// Its session, as it was written down last.
+    pub(crate) export: Option<SessionExport>,
+    /// What its outbox has taken for good, and was not definitely refused.
+    pub(crate) taken: BTreeSet<(usize, ClientId)>,
+    /// … and of which it has not learned what became.
+    pub(crate) undecided: BTreeSet<(usize, ClientId)>,
     /// Until when it takes no events.
     pub(crate) stalled_until: Duration,
 }
@@ -131,6 +139,7 @@ impl World {
             written: Mutex::default(),
             trace: Mutex::new(trace),
             connections: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
         }
     }
 
@@ -189,6 +198,9 @@ impl World {
             (std::mem::take(&mut memory.open), std::mem::take(&mut memory.streams))
         };
         let name = client_name(client);
+        if self.bug == Some(Bug::OutboxForgets) {
+            let _ = std::fs::remove_dir_all(self.folder.join("outboxes").join(&name)); // it may have none
+        }
         for (room, cid) in open {
             let phase = Phase::Info { why: "the client died".into() };
             self.publish(client, room, cid, phase);
@@ -225,6 +237,9 @@ impl World {
             }
             if let Some((room, cid)) = memory.open.first() {
                 return Some(format!("{name} waits for {} in r{room}", hex(cid.as_bytes())));
+            }
+            if let Some((room, cid)) = memory.undecided.first() {
+                return Some(format!("{name} has {} of r{room} in its outbox", hex(cid.as_bytes())));
             }
             if let Some((page, _)) = memory.streams.iter().find(|(stream, _)| stream.contains(".page")) {
                 return Some(format!("{name} is reading {page}"));

@@ -75,6 +75,11 @@ fn a_body_that_nobody_sent_is_named() {
 }
 
 #[test]
+fn an_outbox_that_forgets_is_named() {
+    is_named(Bug::OutboxForgets, &["outbox-lost"]);
+}
+
+#[test]
 fn a_gap_where_nothing_is_missing_is_named() {
     is_named(Bug::NeedlessGap, &["needless-gap"]);
 }

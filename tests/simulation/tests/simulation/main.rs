@@ -31,12 +31,13 @@ fn nothing_is_lost_doubled_reordered_or_stuck_under_any_seed() {
     all.extend(first()..first() + seeds());
     let swept = sweep(&all, cores(), Variation::default(), |_| {});
     println!(
-        "{} runs in {:?}: {} acknowledged, {} unknown, {} deliveries, faults {:?}",
+        "{} runs in {:?}: {} acknowledged, {} unknown, {} deliveries, {} resumed, faults {:?}",
         swept.runs,
         begun.elapsed(),
         swept.acks,
         swept.unknown,
         swept.deliveries,
+        swept.resumed,
         swept.faults
     );
     for outcome in swept.bad.iter().take(3) {

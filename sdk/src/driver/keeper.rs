@@ -250,6 +250,9 @@ const BATCH_BYTES: usize = 4 << 20;
 const SETTLED_MAX: usize = 256;
 
 #[cfg(test)]
+mod schedule;
+
+#[cfg(test)]
 mod tests {
     use hark_protocol::{Blob, ClientId, Kind, RoomId};
     use tokio::sync::oneshot;
@@ -269,7 +272,7 @@ mod tests {
         }
     }
 
-    fn order(n: u8) -> Order {
+    pub(super) fn order(n: u8) -> Order {
         let (reply, queued) = (oneshot::channel().0, oneshot::channel().0);
         let (publish, permits) = (publish(n), Permits::default());
         Order::Publish(PublishOrder { publish, within: None, reply, queued, permits })

@@ -353,10 +353,30 @@ const COMPACT_FROM: usize = 1 << 20;
 const NAME_BYTES_MAX: usize = 200;
 
 #[cfg(test)]
+std::thread_local! {
+    /// How many syncs of this thread are still to fail.
+    static FAILING: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
 impl Disk {
     /// From now on no sync succeeds.
     pub(crate) fn scratch(&mut self) {
         self.sync = |_| Err(io::Error::other("the platter is scratched"));
+    }
+
+    /// From now on syncs fail as often as [`Disk::fail_syncs`] says, and otherwise do nothing: whoever kills only
+    /// processes needs none.
+    pub(crate) fn count_failing_syncs(&mut self) {
+        self.sync = |_| match FAILING.replace(FAILING.get().saturating_sub(1)) {
+            0 => Ok(()),
+            _ => Err(io::Error::other("the platter is scratched")),
+        };
+    }
+
+    /// Lets the next syncs of this thread fail.
+    pub(crate) fn fail_syncs(count: u32) {
+        FAILING.set(count);
     }
 }
 
@@ -479,26 +499,13 @@ mod tests {
         assert_eq!(live(&open(dir.path()).unwrap()), [publish(1)]);
     }
 
-    std::thread_local! {
-        /// How many syncs of this thread are still to fail.
-        static FAILING: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
-    }
-
-    /// A sync that fails as often as it was told to.
-    fn fail_or_sync(file: &File) -> io::Result<()> {
-        match FAILING.replace(FAILING.get().saturating_sub(1)) {
-            0 => file.sync_data(),
-            _ => Err(io::Error::other("the platter is scratched")),
-        }
-    }
-
     #[test]
     fn behind_a_failed_sync_a_new_file_says_that_nothing_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let mut disk = open(dir.path()).unwrap();
         disk.write(&[], &[publish(1)]).unwrap();
-        disk.sync = fail_or_sync;
-        FAILING.set(1);
+        disk.count_failing_syncs();
+        Disk::fail_syncs(1);
         let error = disk.write(&[1], &[publish(2)]).unwrap_err();
         assert!(matches!(error, WriteError::Undone(_)), "{error}");
         assert_eq!(live(&disk), [publish(1)]);
@@ -513,15 +520,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut disk = open(dir.path()).unwrap();
         disk.write(&[], &[publish(1)]).unwrap();
-        disk.sync = fail_or_sync;
-        FAILING.set(2);
+        disk.count_failing_syncs();
+        Disk::fail_syncs(2);
         let error = disk.write(&[1], &[publish(2)]).unwrap_err();
         assert!(matches!(error, WriteError::InDoubt(_)), "{error}");
         assert_eq!(live(&disk), [publish(1)]);
         let scan = log::scan(&fs::read(log_of(dir.path())).unwrap().into()).unwrap();
         assert_eq!(scan.live.into_values().collect::<Vec<_>>(), [publish(1)]);
         // And the next write finds the disk as good as new, or says so.
-        FAILING.set(1);
+        Disk::fail_syncs(1);
         let error = disk.write(&[1], &[publish(3)]).unwrap_err();
         assert!(matches!(error, WriteError::Undone(_)), "{error}");
         disk.write(&[], &[publish(4)]).unwrap();

@@ -44,7 +44,8 @@ pub enum Damaged {
     /// Connecting fails with [`OutboxProblem::Damaged`], and everything stays as it is.
     #[default]
     Refuse,
-    /// The damaged file is set aside as `outbox.damaged-1` and so on, and what can be read of it is sent.
+    /// The damaged file is set aside as `outbox.damaged-1` and so on, and what can be read of it is sent; also what
+    /// had its verdict, where that is what can not be read: with the same client id, so that nothing is stored twice.
     Salvage,
 }
 

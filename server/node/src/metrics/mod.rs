@@ -31,17 +31,11 @@ pub struct Metrics {
     bytes_received: Counter,
     bytes_sent: Counter,
     publishes: ByLabel<PublishOutcome>,
-    commit_events: Histogram,
-    commit_seconds: Histogram,
-    commits_failed: Counter,
     deliveries: Counter,
     subscriptions: Gauge,
     subscriptions_lagging: Gauge,
     rooms_loaded: Gauge,
-    events_expired: Counter,
-    events_removed: Counter,
-    damaged_records: Gauge,
-    epoch_changes: Counter,
+    store: StoreSeries,
     errors_sent: ByCode,
     logins: ByLabel<LoginOutcome>,
     connections_suspect: Gauge,
@@ -80,14 +74,6 @@ impl Metrics {
             bytes_received: counter(r, "received_bytes", "Bytes of frames received"),
             bytes_sent: counter(r, "sent_bytes", "Bytes of frames sent"),
             publishes: ByLabel::new(r, "publishes", "What became of PUBLISHes", "outcome"),
-            commit_events: histogram(r, "commit_events", "Events in one commit", commit_sizes()),
-            commit_seconds: histogram(
-                r,
-                "commit_seconds",
-                "Time of one commit, its sync included",
-                latencies(),
-            ),
-            commits_failed: counter(r, "commits_failed", "Commits that failed"),
             deliveries: counter(r, "deliveries", "Events sent to subscribers"),
             subscriptions: gauge(r, "subscriptions", "Subscriptions now"),
             subscriptions_lagging: gauge(
@@ -96,22 +82,7 @@ impl Metrics {
                 "Subscriptions that have events to get and no credit left",
             ),
             rooms_loaded: gauge(r, "rooms_loaded", "Rooms in memory"),
-            events_expired: counter(
-                r,
-                "events_expired",
-                "Events that can not be read any more because they were older or more than their room keeps",
-            ),
-            events_removed: counter(r, "events_removed", "Expired events that were removed from the disk"),
-            damaged_records: gauge(
-                r,
-                "damaged_records",
-                "Stored events that were wanted since the start and can not be trusted",
-            ),
-            epoch_changes: counter(
-                r,
-                "epoch_changes",
-                "Times that every room was given a new epoch because the log is not the one that clients have seen",
-            ),
+            store: StoreSeries::new(r),
             errors_sent: ByCode::new(r, "errors_sent", "ERRORs sent", "code", error_codes),
             logins: ByLabel::new(r, "logins", "What became of attempts to log in", "outcome"),
             connections_suspect: gauge(
@@ -207,13 +178,13 @@ impl Metrics {
 
     /// So many events became durable together.
     pub fn committed(&self, events: usize, took: Duration) {
-        self.commit_events.observe(events as f64);
-        self.commit_seconds.observe(took.as_secs_f64());
+        self.store.commit_events.observe(events as f64);
+        self.store.commit_seconds.observe(took.as_secs_f64());
     }
 
     /// A commit failed.
     pub fn commit_failed(&self) {
-        self.commits_failed.inc();
+        self.store.commits_failed.inc();
     }
 
     /// So many EVENTs were sent to a subscriber.
@@ -248,19 +219,19 @@ impl Metrics {
 
     /// So many events can not be read any more, by retention.
     pub fn events_expired(&self, events: u64) {
-        self.events_expired.inc_by(events);
+        self.store.events_expired.inc_by(events);
     }
 
     /// So many expired events were removed.
     pub fn events_removed(&self, events: u64) {
-        self.events_removed.inc_by(events);
+        self.store.events_removed.inc_by(events);
     }
 
     /// What the store has found out about itself by now.
     pub fn store_condition(&self, condition: &Condition) {
-        self.damaged_records.set(i64::try_from(condition.damaged_records).unwrap_or(i64::MAX));
-        let known = self.epoch_changes.get();
-        self.epoch_changes.inc_by(u64::from(condition.epoch_change.is_some()).saturating_sub(known));
+        self.store.damaged_records.set(i64::try_from(condition.damaged_records).unwrap_or(i64::MAX));
+        let known = self.store.epoch_changes.get();
+        self.store.epoch_changes.inc_by(u64::from(condition.epoch_change.is_some()).saturating_sub(known));
     }
 
     /// An ERROR was sent.
@@ -334,6 +305,48 @@ impl Metrics {
                 let gauge = self.limits.get_or_create_owned(&[("limit", name)]);
                 gauge.set(i64::try_from(*value).unwrap_or(i64::MAX));
             }
+        }
+    }
+}
+
+/// What is counted of the store.
+struct StoreSeries {
+    commit_events: Histogram,
+    commit_seconds: Histogram,
+    commits_failed: Counter,
+    events_expired: Counter,
+    events_removed: Counter,
+    damaged_records: Gauge,
+    epoch_changes: Counter,
+}
+
+impl StoreSeries {
+    fn new(r: &mut Registry) -> StoreSeries {
+        StoreSeries {
+            commit_events: histogram(r, "commit_events", "Events in one commit", commit_sizes()),
+            commit_seconds: histogram(
+                r,
+                "commit_seconds",
+                "Time of one commit, its sync included",
+                latencies(),
+            ),
+            commits_failed: counter(r, "commits_failed", "Commits that failed"),
+            events_expired: counter(
+                r,
+                "events_expired",
+                "Events that can not be read any more because they were older or more than their room keeps",
+            ),
+            events_removed: counter(r, "events_removed", "Expired events that were removed from the disk"),
+            damaged_records: gauge(
+                r,
+                "damaged_records",
+                "Stored events that were wanted since the start and can not be trusted",
+            ),
+            epoch_changes: counter(
+                r,
+                "epoch_changes",
+                "Times that every room was given a new epoch because the log is not the one that clients have seen",
+            ),
         }
     }
 }

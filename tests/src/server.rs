@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
 
@@ -55,9 +56,16 @@ impl Place {
     /// # Panics
     /// When the machine has no free ports.
     pub fn within(folder: PathBuf) -> Place {
+        // Ports that were found free are not held: who comes next in this process goes on behind them.
+        static TAKEN: AtomicU16 = AtomicU16::new(0);
         let begin = 10_000 + u16::try_from(std::process::id() % 1_000).expect("below 1000") * 20;
-        let mut ports = (begin..32_000).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-        let [listen, metrics] = [(); 2].map(|()| ports.next().expect("a free port"));
+        let free = || loop {
+            let port = begin + TAKEN.fetch_add(1, Ordering::Relaxed) % 2_000;
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+                break listener;
+            }
+        };
+        let [listen, metrics] = [(); 2].map(|()| free());
         let [listen, metrics] = [listen, metrics].map(|port| port.local_addr().expect("bound above"));
         Place { folder, _temporary: None, listen, metrics, settings: Vec::new() }
     }

@@ -87,7 +87,7 @@ impl Author {
             stopped,
             made: 0,
             serial: session,
-            epoch: 0,
+            epochs: Vec::new(),
             own,
         };
         let task = tokio::spawn(work.run(way, unresolved));
@@ -117,8 +117,8 @@ struct Work {
     stopped: watch::Receiver<bool>,
     made: u64,
     serial: usize,
-    /// The epoch of the rooms, which only a bug asks for.
-    epoch: u64,
+    /// The epochs of the rooms, which only a bug asks for.
+    epochs: Vec<u64>,
     /// Publishes without an answer.
     own: Arc<AtomicUsize>,
 }
@@ -131,7 +131,9 @@ impl Work {
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(unresolved),
         };
         if self.desk.bug == Some(Bug::AckEarly) {
-            self.epoch = rooms[0].info().await?.epoch.0;
+            for room in &rooms {
+                self.epochs.push(room.info().await?.epoch.0);
+            }
         }
         let mut outcomes = JoinSet::new();
         let mut left = Vec::new();
@@ -214,7 +216,9 @@ impl Work {
         let fresh = bug == Some(Bug::FreshIdentity) && is_retry;
         let publishing = permit.publish(if fresh { draft } else { draft.client_id(message.client_id) });
         if bug == Some(Bug::AckEarly) {
-            note.write(Phase::Ok { epoch: self.epoch, seq: INVENTED + self.made, duplicate: false });
+            let invented = INVENTED
+                + u64::from(u32::from_be_bytes(std::array::from_fn(|n| message.client_id.as_bytes()[n])));
+            note.write(Phase::Ok { epoch: self.epochs[message.room], seq: invented, duplicate: false });
         }
         outcomes.spawn(async move { note.outcome(publishing.await, bug).then_some(message) });
         true

@@ -280,17 +280,12 @@ impl Run {
             self.replace_author().await?;
         }
         self.world.restart().await?;
-        let acked = self.tally.acked.load(Relaxed);
         self.allow(KILL_MESSAGES / 5);
         if number.is_multiple_of(2) {
             self.replace_reader().await?;
         }
-        let deadline = Instant::now() + SETTLE;
-        while self.tally.acked.load(Relaxed) == acked {
-            if Instant::now() > deadline {
-                return Err("nothing is acknowledged after a restart".into());
-            }
-            sleep(Duration::from_millis(2)).await;
+        if !self.wait_for_ack(KILL_MESSAGES / 5).await {
+            return Err("nothing is acknowledged after a restart".into());
         }
         *self.spent.entry(Fault::Kill).or_default() += begun.elapsed();
         Ok(())
@@ -300,6 +295,8 @@ impl Run {
     pub(crate) async fn kill(&mut self, before_ack: bool) -> Result<bool, Trouble> {
         let mut cut = Vec::new();
         if before_ack {
+            // Somebody has to be there whose acknowledgements can be swallowed.
+            self.wait_for_ack(KILL_MESSAGES / 5).await;
             let (links, effective) = self.swallow_acks(KILL_MESSAGES).await;
             self.kills_before_ack += usize::from(effective);
             self.note(Fault::CutBeforeAck, effective);
@@ -324,6 +321,17 @@ impl Run {
         self.note(Fault::Kill, in_flight > 0);
         cut.iter().for_each(|link| link.end(End::Cut));
         Ok(in_flight > 0)
+    }
+
+    /// Lets authors publish so many messages, and waits until one is acknowledged.
+    async fn wait_for_ack(&self, messages: usize) -> bool {
+        let acked = self.tally.acked.load(Relaxed);
+        self.allow(messages);
+        let deadline = Instant::now() + SETTLE;
+        while self.tally.acked.load(Relaxed) == acked && Instant::now() < deadline {
+            sleep(Duration::from_millis(2)).await;
+        }
+        self.tally.acked.load(Relaxed) > acked
     }
 
     /// Waits until enough publishes are in flight.
@@ -412,6 +420,9 @@ impl Run {
             reader.end().await?;
         }
         self.world.terminate().await?;
+        if self.plan.bug.is_none() {
+            self.world.verify().await?;
+        }
         dump(&self.world.data(), &self.recorder)?;
         self.recorder.write("rig", What::End);
         Ok(())

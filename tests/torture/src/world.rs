@@ -164,6 +164,16 @@ impl World {
         Ok(Backup { folder, rooms })
     }
 
+    /// Has `harkd verify` read every record, room and file, while the server is down.
+    ///
+    /// # Errors
+    /// What it finds wrong.
+    pub async fn verify(&self) -> Result<(), Trouble> {
+        let mut command = self.place.as_ref().ok_or("the server runs")?.command();
+        command.arg("verify");
+        run(command).await
+    }
+
     /// Puts a backup in the place of the data, while the server is down.
     ///
     /// # Errors
@@ -322,7 +332,8 @@ async fn run(mut command: Command) -> Result<(), Trouble> {
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
+    let said = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
+    Err(format!("harkd ended with {}: {said}", output.status).into())
 }
 
 async fn start(place: Place) -> Result<Server, Trouble> {

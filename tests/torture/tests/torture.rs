@@ -45,11 +45,13 @@ async fn what_was_acknowledged_survives_kill_9_and_all_that_comes_with_it() {
 
 /// Runs the rig with a bug in it.
 async fn planted(bug: Bug) -> Outcome {
+    // What is acknowledged early is lost where it was not brought; the others need what was stored unanswered.
+    let before_ack_every = if bug == Bug::AckEarly { usize::MAX } else { 1 };
     let plan = Plan {
         faults: vec![Fault::Cut],
         of_each: 2,
         acks: 100,
-        before_ack_every: 1,
+        before_ack_every,
         bug: Some(bug),
         ..Plan::new(4, 1, folder())
     };
@@ -94,9 +96,13 @@ async fn a_seam_one_too_early_goes_back() {
     assert_named(&planted(Bug::SeamOneTooEarly).await, Kind::Nonmonotonic);
 }
 
+/// The server itself may see that its log ends too early; then it begins an epoch that nobody here declared.
 #[tokio::test(flavor = "multi_thread")]
-async fn forgotten_commits_are_lost_writes() {
-    assert_named(&planted(Bug::CommitsForgotten).await, Kind::LostWrite);
+async fn forgotten_commits_are_lost_writes_or_an_epoch_that_nobody_declared() {
+    let outcome = planted(Bug::CommitsForgotten).await;
+    let named =
+        [Kind::LostWrite, Kind::UndeclaredEpoch].map(|kind| outcome.report.counts.contains_key(&kind));
+    assert!(named.contains(&true), "neither is named:\n{}", outcome.report);
 }
 
 #[tokio::test(flavor = "multi_thread")]

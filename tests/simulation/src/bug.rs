@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hark_core::Refusal;
 use hark_core::ports::{
-    Appended, Budget, Cursor, CursorStore, Draft, LogReader, LogStore, Outcome, Position, Proposal,
-    RoomListing, RoomQuery, RoomRecord, Sealed, Span, StoreError, Stored, Target,
+    Appended, Budget, Cursor, CursorStore, Draft, Expiry, LogReader, LogStore, Outcome, Position, Proposal,
+    Removal, RoomListing, RoomQuery, RoomRecord, Sealed, Span, StoreError, Stored, Target,
 };
 use hark_protocol::{
-    AccountId, Blob, ClientId, Correlation, DeviceId, EncodedFrame, Event, Kind, RoomId, RoomName, Seq,
-    UnixMillis,
+    AccountId, Blob, ClientId, Correlation, DeviceId, EncodedFrame, Event, Kind, Retention, RoomId, RoomName,
+    Seq, UnixMillis,
 };
 use hark_server::Stores;
 use parking_lot::Mutex;
@@ -156,6 +156,14 @@ impl LogStore for BadLog {
             }
             _ => self.inner.append(now, drafts),
         }
+    }
+
+    fn expire(&mut self, now: UnixMillis, server: Retention, after: RoomId) -> Result<Expiry, StoreError> {
+        self.inner.expire(now, server, after)
+    }
+
+    fn remove_expired(&mut self, now: UnixMillis, events_max: usize) -> Result<Removal, StoreError> {
+        self.inner.remove_expired(now, events_max)
     }
 }
 

@@ -44,6 +44,8 @@ pub struct ServerPlan {
     pub index_batch: usize,
     /// Events in flight on one subscription.
     pub window_events_max: u32,
+    /// Events that each room keeps; 0 is all of them.
+    pub keep_events: u64,
     /// Publishes a second for one account; 0 is no limit.
     pub publish_rate: u32,
     /// The longest that an append or a look takes.
@@ -152,6 +154,11 @@ impl Plan {
             tail_bytes_max: chance.pick(&[0, 0, 1 << 26]),
             index_batch: chance.pick(&[1, 7, 40, 4_096]),
             window_events_max,
+            keep_events: if Chance::new(seed, "retention").percent(25) {
+                chance.pick(&[15, 40, 100])
+            } else {
+                0
+            },
             publish_rate: chance.pick(&[0, 0, 0, 30]),
             disk_pause_ms_max: chance.pick(&[0, 2, 5, 20]),
         };

@@ -6,7 +6,9 @@ use std::time::Duration;
 use hark_checker::body_hash;
 use hark_checker::record::{Asked, Subscribe, Told, What};
 use hark_protocol::{Epoch, Seq};
-use hark_sdk::{EndReason, Event, Events, HistoryItem, Kind, Room, RoomEvent, Start, SubscribeErrorKind};
+use hark_sdk::{
+    EndReason, Event, Events, Gap, HistoryItem, Kind, Room, RoomEvent, Start, SubscribeErrorKind,
+};
 
 use crate::chance::Chance;
 use crate::client::{connect, join};
@@ -123,7 +125,8 @@ impl Follower {
     fn judge_beginning(&self, start: Start, had: Option<(Epoch, Seq)>, events: &Events) {
         let (next, seq) = (events.begun().next.0, had.map_or(0, |(_, seq)| seq.0));
         let was_away = self.world.memories[self.number].lock().rooms[self.room].was_away;
-        let is_whole = self.world.plan.rooms[self.room].shows_all && !was_away;
+        let is_kept = self.world.plan.server.keep_events == 0;
+        let is_whole = is_kept && self.world.plan.rooms[self.room].shows_all && !was_away;
         if is_whole
             && matches!(start, Start::Cursor | Start::After { .. } | Start::Beginning)
             && next > seq + 1
@@ -149,17 +152,7 @@ impl Follower {
                 }
                 RoomEvent::Gap(gap) => {
                     let epoch = events.begun().epoch;
-                    self.world.record(
-                        &name,
-                        What::Gap {
-                            reader: reader.to_owned(),
-                            room: self.room_name(),
-                            epoch: epoch.0,
-                            from: gap.from.0,
-                            to: gap.to.0,
-                            reason: gap.reason.map_or_else(|| "unknown".to_owned(), |why| format!("{why:?}")),
-                        },
-                    );
+                    self.world.record(&name, gap_line((reader, &self.room_name()), epoch, &gap));
                     self.remember(|room| room.position = Some((epoch, gap.to)));
                 }
                 RoomEvent::Reset { epoch, .. } => {
@@ -253,6 +246,17 @@ fn deliver(reader: &str, room: &str, event: &Event) -> What {
     }
 }
 
+fn gap_line((reader, room): (&str, &str), epoch: Epoch, gap: &Gap) -> What {
+    What::Gap {
+        reader: reader.to_owned(),
+        room: room.to_owned(),
+        epoch: epoch.0,
+        from: gap.from.0,
+        to: gap.to.0,
+        reason: gap.reason.map_or_else(|| "unknown".to_owned(), |why| why.to_string()),
+    }
+}
+
 /// Reads the newest events of a room's history, as a stream that ends by itself.
 pub(crate) async fn page(world: &World, number: usize, reader: &str, room: usize, handle: &Room, limit: u64) {
     let stream = (reader.to_owned(), room);
@@ -283,17 +287,7 @@ fn shown(world: &World, client: &str, reader: &str, room: &str, items: &[History
     for item in items {
         match item {
             HistoryItem::Event(event) => world.record(client, deliver(reader, room, event)),
-            HistoryItem::Gap(gap) => world.record(
-                client,
-                What::Gap {
-                    reader: reader.to_owned(),
-                    room: room.to_owned(),
-                    epoch,
-                    from: gap.from.0,
-                    to: gap.to.0,
-                    reason: format!("{:?}", gap.reason),
-                },
-            ),
+            HistoryItem::Gap(gap) => world.record(client, gap_line((reader, room), Epoch(epoch), gap)),
             other => world.note(client, format_args!("{other:?}")),
         }
     }
@@ -357,6 +351,12 @@ async fn drain_live(world: &World, name: &str, reader: &str, room: &Room, room_n
             RoomEvent::Event(event) => {
                 world.record(name, deliver(reader, room_name, &event));
                 if event.seq >= begun.head {
+                    return;
+                }
+            }
+            RoomEvent::Gap(gap) => {
+                world.record(name, gap_line((reader, room_name), begun.epoch, &gap));
+                if gap.to >= begun.head {
                     return;
                 }
             }

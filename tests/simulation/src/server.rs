@@ -7,10 +7,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hark_core::Limits;
 use hark_core::ports::{
-    Directory, DirectoryError, Draft, LogReader, LogStore, NewAccount, NewDevice, Outcome, PasswordHash,
-    StoreError,
+    Directory, DirectoryError, Draft, Expiry, LogReader, LogStore, NewAccount, NewDevice, Outcome,
+    PasswordHash, Removal, StoreError,
 };
-use hark_protocol::{AccountName, AccountRole, Line, UnixMillis};
+use hark_protocol::{AccountName, AccountRole, Line, Retention, RoomId, UnixMillis};
 use hark_server::clock::Clock;
 use hark_server::executor::{Call, Executor, Pace};
 use hark_server::token::token_hash;
@@ -65,6 +65,7 @@ pub(crate) async fn serve(world: Arc<World>) -> turmoil::Result {
     let listener = SimListener::bind(&world, PORT).await?;
     let node = Node::builder()
         .limits(limits(&world))
+        .retention(Retention { max_events: world.plan.server.keep_events, ..Retention::default() })
         .tail_bytes_max(world.plan.server.tail_bytes_max)
         .tls(Arc::new(ArcSwap::new(tls::server())))
         .stores(stores)
@@ -191,5 +192,13 @@ impl LogStore for Disk {
         }
         self.world.note("s", format_args!("append {}", drafts.len()));
         self.inner.append(now, drafts)
+    }
+
+    fn expire(&mut self, now: UnixMillis, server: Retention, after: RoomId) -> Result<Expiry, StoreError> {
+        self.inner.expire(now, server, after)
+    }
+
+    fn remove_expired(&mut self, now: UnixMillis, events_max: usize) -> Result<Removal, StoreError> {
+        self.inner.remove_expired(now, events_max)
     }
 }

@@ -24,6 +24,12 @@ pub enum CopyError {
         /// The place.
         path: PathBuf,
     },
+    /// Another backup goes there at this moment.
+    #[error("a backup into {} is being made by another process: wait for it, or choose another place", path.display())]
+    Underway {
+        /// The place.
+        path: PathBuf,
+    },
     /// The folder is not one to be copied.
     #[error("{} holds no {file}: it is neither a data folder nor a backup of one", folder.display())]
     NothingThere {
@@ -87,7 +93,11 @@ pub enum CopyError {
         source: rusqlite::Error,
     },
     /// A file can not be read or written.
-    #[error("{} can not be used: {source}", path.display())]
+    #[error(
+        "{} can not be used: {source}; see that it is there, that its disk has room, and that this user may read and \
+         write it",
+        path.display()
+    )]
     File {
         /// Which one.
         path: PathBuf,
@@ -155,21 +165,37 @@ fn busy() -> rusqlite::Error {
 
 /// Copies a file, or a folder with everything in it, with its permissions; nothing happens where there is none.
 pub(crate) fn tree(from: &Path, to: &Path) -> Result<(), CopyError> {
-    let kind = match fs::symlink_metadata(from) {
+    branch(from, to, DEPTH_MAX)
+}
+
+/// A link may lead to a folder that it lies in.
+const DEPTH_MAX: u32 = 16;
+
+fn branch(from: &Path, to: &Path, depth: u32) -> Result<(), CopyError> {
+    match fs::symlink_metadata(from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found.map_err(file_error(from))?.file_type(),
-    };
-    if kind.is_dir() {
+        Err(error) => return Err(file_error(from)(error)),
+        Ok(_) => {}
+    }
+    // A link's target, so that the copy stands on its own.
+    if fs::metadata(from).map_err(file_error(from))?.is_dir() {
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(file_error(from)(io::Error::other("folders lie too deep in each other")));
+        };
         make_folder(to)?;
         for entry in fs::read_dir(from).map_err(file_error(from))? {
             let name = entry.map_err(file_error(from))?.file_name();
-            tree(&from.join(&name), &to.join(&name))?;
+            branch(&from.join(&name), &to.join(&name), depth)?;
         }
-        return Ok(());
+        return sync(to).and_then(|()| sync_folder(to).map_err(file_error(to)));
     }
-    // A link's target, so that the copy stands on its own.
     fs::copy(from, to).map_err(file_error(from))?;
     File::open(to).and_then(|file| file.sync_all()).and_then(|()| sync_folder(to)).map_err(file_error(to))
+}
+
+/// Makes the names in a folder as durable as what they name.
+pub(crate) fn sync(folder: &Path) -> Result<(), CopyError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error(folder))
 }
 
 /// Makes a folder that only its owner can look into.

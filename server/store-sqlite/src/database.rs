@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::OpenError;
 use crate::migrations::Schema;
@@ -24,6 +24,9 @@ const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
 
 /// How long a statement waits for another connection's lock. Only a checkpoint or the end of one is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a start waits for readers.
+const READERS_AT_START: Duration = Duration::from_secs(1);
 
 /// Statements that stay prepared; more than any part of the store uses.
 const STATEMENTS_CACHED: usize = 64;
@@ -72,11 +75,34 @@ impl Database {
         self.demand_durability(&connection)?;
         // A process that was killed may have written commits that it never synced. They are read like any other
         // until the power fails, so they are synced before anything is answered from them.
-        if !self.checked(checkpoint(&connection, "TRUNCATE"))? {
-            return Err(OpenError::Busy { path: self.path.clone() });
-        }
+        self.settle(&connection)?;
         self.checked(self.schema.migrate(&mut connection))?;
         Ok(connection)
+    }
+
+    /// Moves what is in the write-ahead log into the database, all of it unless somebody is reading: a verification
+    /// or a backup that has outlived the server it began beside. What that one keeps in the write-ahead log has just
+    /// been written again and synced, so that it lasts as well as what is in the database.
+    fn settle(&self, connection: &Connection) -> Result<(), OpenError> {
+        self.checked(connection.busy_timeout(READERS_AT_START))?;
+        let is_empty = self.checked(checkpoint(connection, "TRUNCATE"))?;
+        self.checked(connection.busy_timeout(BUSY_TIMEOUT))?;
+        if is_empty {
+            return Ok(());
+        }
+        // Somebody who writes is another matter.
+        match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                return Err(OpenError::Busy { path: self.path.clone() });
+            }
+            free => self.checked(free)?,
+        }
+        tracing::info!(
+            file = %self.path.display(),
+            "another program, such as `harkd verify` or `harkd backup`, is reading; the write-ahead log grows until \
+             it ends"
+        );
+        self.checked(checkpoint(connection, "PASSIVE")).map(drop)
     }
 
     /// Another connection for writing or checkpoints to a database that is open already.
@@ -287,6 +313,41 @@ mod tests {
             let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");
         }
+    }
+
+    #[test]
+    fn a_reader_keeps_no_server_from_starting_and_what_it_holds_back_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = database(&folder, Durability::Full);
+        let connection = log.open().unwrap();
+        connection.execute("INSERT INTO meta VALUES ('cup', x'01')", []).unwrap();
+        let reader = log.read().unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM meta").unwrap();
+        connection.execute("INSERT INTO meta VALUES ('pot', x'02')", []).unwrap();
+        drop(connection);
+        let wal = folder.path().join("log.db-wal");
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        File::options().write(true).open(&wal).unwrap().set_modified(long_ago).unwrap();
+        let again = log.open().unwrap();
+        // Written again and synced: the same step does both.
+        assert!(std::fs::metadata(&wal).unwrap().modified().unwrap() > long_ago);
+        let count = |connection: &Connection| {
+            let sql = "SELECT count(*) FROM meta WHERE key IN ('cup', 'pot')";
+            connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!((count(&again), count(&reader)), (2, 1));
+        again.execute("INSERT INTO meta VALUES ('jug', x'03')", []).unwrap();
+    }
+
+    #[test]
+    fn a_writer_keeps_a_server_from_starting_and_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = database(&folder, Durability::Full);
+        let writer = log.open().unwrap();
+        writer.execute("INSERT INTO meta VALUES ('cup', x'01')", []).unwrap();
+        writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let error = log.settle(&log.join().unwrap()).unwrap_err();
+        assert!(matches!(error, OpenError::Busy { .. }) && error.to_string().contains("sqlite3"), "{error}");
     }
 
     #[test]

@@ -13,9 +13,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another server holds the folder's lock.
+    /// Another server holds the folder's lock, or a tool that works on the folder of a stopped one.
     #[error(
-        "the data folder {} is in use by {}: stop that server, or give this one a folder of its own",
+        "the data folder {} is in use by {}: stop that server, or wait if it is `harkd backup`, `verify` or `restore`, \
+         or give this one a folder of its own",
         folder.display(),
         process.map_or("another server".into(), |id| format!("another server, process {id}"))
     )]
@@ -66,15 +67,27 @@ pub enum OpenError {
     },
     /// A database that must be there is not.
     #[error(
-        "{} is missing although the data folder has been used: put it back, or choose another folder",
-        path.display()
+        "{} is missing although the data folder has been used: {}",
+        path.display(),
+        match interrupted {
+            Some(left) => format!(
+                "a restore was interrupted and has left {}; `harkd restore --force` with the same backup takes it up",
+                left.display()
+            ),
+            None => "put it back, or choose another folder".into(),
+        }
     )]
     Lost {
         /// Which one.
         path: PathBuf,
+        /// What an interrupted restore has left, if there was one.
+        interrupted: Option<PathBuf>,
     },
     /// Another program is working on a database.
-    #[error("the database {} is held by another program: close that one first", path.display())]
+    #[error(
+        "the database {} is in use by another program, such as `sqlite3` or `harkd verify`: close that one first",
+        path.display()
+    )]
     Busy {
         /// Which one.
         path: PathBuf,
@@ -120,7 +133,10 @@ pub enum OpenError {
         source: rusqlite::Error,
     },
     /// How far the log has come can not be noted.
-    #[error("{fault}, in {}", folder.display())]
+    #[error(
+        "{fault}, in {}: see that the disk has room and that the server's user may write there",
+        folder.display()
+    )]
     Mark {
         /// The data folder.
         folder: PathBuf,

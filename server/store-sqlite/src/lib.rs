@@ -24,6 +24,7 @@ mod database;
 mod decide;
 mod directory;
 mod error;
+mod exchange;
 mod index;
 mod keeper;
 mod lineage;

@@ -49,6 +49,8 @@ pub struct SqliteLog {
     parts: Parts,
     bounds: Bounds,
     meter: WalMeter,
+    /// From so many pages on the writer finishes the checkpoint.
+    finish_at: i32,
     _lock: Arc<FolderLock>,
 }
 
@@ -99,7 +101,7 @@ impl SqliteLog {
         lock: Arc<FolderLock>,
     ) -> rusqlite::Result<SqliteLog> {
         let meter = WalMeter::watch(&mut parts.log)?;
-        Ok(SqliteLog { keeper, parts, bounds, meter, _lock: lock })
+        Ok(SqliteLog { keeper, parts, bounds, meter, finish_at: bounds.wal_pages_max, _lock: lock })
     }
 
     /// Does something beside appending, that has changed nothing if it fails.
@@ -135,8 +137,8 @@ impl SqliteLog {
     /// Rings for what the group left to be done, if it is enough to be worth it.
     fn leave_chores(&mut self, now: UnixMillis) {
         let due = self.meter.due(self.bounds.checkpoint_pages);
-        if due.is_some_and(|pages| pages >= self.bounds.wal_pages_max) {
-            self.finish_checkpoint();
+        if let Some(pages) = due {
+            self.finish_checkpoint(pages);
         }
         let index = self.parts.shared.tail.read().len() >= self.bounds.index_batch;
         let (checkpoint, note) = (due.is_some(), self.keeper.owes_mark(now));
@@ -146,10 +148,18 @@ impl SqliteLog {
         }
     }
 
-    /// Waits for the keeper's checkpoint, if one is running, and moves what it has left, which is little. Then the
-    /// next group begins the write-ahead log again from its start, unless a reader is in the middle of it; in
-    /// that case this is tried again some pages later.
-    fn finish_checkpoint(&self) {
+    /// If the write-ahead log is long, waits for the keeper's checkpoint, if one is running, and moves what it has
+    /// left, which is little. Then the next group begins the write-ahead log again from its start, unless a reader is
+    /// in the middle of it; in that case this is tried again when it has become longer by a quarter: what a try costs
+    /// grows with the length, and a backup may read for an hour.
+    fn finish_checkpoint(&mut self, pages: i32) {
+        if pages < self.bounds.wal_pages_max {
+            self.finish_at = self.bounds.wal_pages_max;
+        }
+        if pages < self.finish_at {
+            return;
+        }
+        self.finish_at = pages.saturating_add(pages / 4);
         if let Err(error) = checkpoint(&self.parts.checkpointer.lock(), "PASSIVE") {
             let error = self.parts.shared.health.judge(error);
             tracing::warn!(%error, "the write-ahead log is long, and could not be checkpointed");
@@ -363,6 +373,29 @@ mod tests {
         let stores = options.open(folder.path()).unwrap();
         assert_eq!(unindexed(&stores), 0);
         assert!(seqs(&stores, room).into_iter().eq(1..=25));
+    }
+
+    #[test]
+    fn a_reader_that_stays_costs_the_writer_few_checkpoints() {
+        let bounds = Bounds { checkpoint_pages: 10, wal_pages_max: 50, ..Bounds::DEFAULT };
+        let (mut stores, room, folder) = stores(bounds);
+        let reader = Connection::open(folder.path().join("log.db")).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM rooms").unwrap();
+        let body = "x".repeat(20_000);
+        let mut tries = std::collections::BTreeSet::new();
+        for number in 2..200 {
+            stores.log.append(NOW, vec![message(room, 1, number, &body)]).unwrap();
+            tries.insert(stores.log.finish_at);
+        }
+        // More than 1,000 pages, of which every tenth could have been one.
+        assert!((5..=20).contains(&tries.len()), "{tries:?}");
+        drop(reader);
+        // Once nobody reads, it begins again from its start.
+        for number in 200..600 {
+            stores.log.append(NOW, vec![message(room, 1, number, &body)]).unwrap();
+        }
+        assert_eq!(stores.log.finish_at / 100, 0, "{}", stores.log.finish_at);
+        assert_eq!(seqs(&stores, room).len(), 599);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Opening a data folder: the lock first, then the truth, then what can be built again from it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hark_protocol::Epoch;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use crate::database::{Database, Durability, WalAtClose};
+use crate::database::{Database, Durability, WalAtClose, checkpoint};
 use crate::error::Fault;
 use crate::index::{self, Indexer, Shared};
 use crate::keeper::{House, Housekeeping, Keeper, Marker};
@@ -20,6 +20,7 @@ use crate::options::Options;
 use crate::places::Places;
 use crate::reader::Lane;
 use crate::rebuild;
+use crate::restore::PARTIAL;
 use crate::{OpenError, SqliteDirectory, SqliteLog, SqliteReader};
 
 /// Everything that a data folder holds. The folder is locked until the last part is dropped; dropping `log` ends
@@ -50,17 +51,21 @@ impl SqliteStores {
 
         let had_directory = directory.path.exists();
         if had_directory && !log.path.exists() {
-            return Err(OpenError::Lost { path: log.path });
+            return Err(lost(folder, log.path));
         }
         let file = |source| OpenError::File { path: folder.into(), source };
         let signs = Signs::read(folder, &log.path).map_err(file)?;
         signs.keep(folder).map_err(file)?;
         let mut writer = log.open()?;
         if rebuild::is_needed(&writer).map_err(|source| log.error(source))? {
+            // The damaged file is put away without its write-ahead log, so nothing may be left in that.
+            if !checkpoint(&writer, "TRUNCATE").map_err(|source| log.error(source))? {
+                return Err(OpenError::Busy { path: log.path });
+            }
             writer = rebuild::rebuild(&log, writer)?;
         }
         if !had_directory && has_rooms(&writer).map_err(|source| log.error(source))? {
-            return Err(OpenError::Lost { path: directory.path });
+            return Err(lost(folder, directory.path));
         }
         let shared = Arc::new(Shared::new(folder.join("index.distrusted")));
         // Before anything that may fail or take long, and before an index that is ahead is built again.
@@ -121,6 +126,11 @@ fn databases(folder: &Path, options: &Options) -> [Database; 3] {
         database("index.db", Durability::Normal, WalAtClose::Removed, INDEX),
         database("directory.db", Durability::Full, WalAtClose::Removed, DIRECTORY),
     ]
+}
+
+fn lost(folder: &Path, path: PathBuf) -> OpenError {
+    let partial = folder.join(PARTIAL);
+    OpenError::Lost { path, interrupted: partial.exists().then_some(partial) }
 }
 
 fn has_rooms(log: &Connection) -> rusqlite::Result<bool> {

@@ -1,14 +1,15 @@
 //! Restoring: a backup becomes a data folder, verified and under new epochs before any server can open it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use hark_core::ports::EpochChange;
 use hark_protocol::Epoch;
 use rusqlite::Connection;
 
-use crate::copy::{self, CopyError, file_error, make_folder, remove_left_over, rename};
+use crate::copy::{self, CopyError, make_folder, remove_left_over, sync};
 use crate::database::{Database, Durability, WalAtClose, checkpoint};
+use crate::exchange::{Exchange, Step};
 use crate::lineage::{self, Doubt};
 use crate::lock::FolderLock;
 use crate::look::{Look, schema_of};
@@ -60,7 +61,7 @@ pub struct Restored {
 }
 
 /// In here the restored files gather until all of them are whole.
-const PARTIAL: &str = "restore.partial";
+pub(crate) const PARTIAL: &str = "restore.partial";
 /// Data that was there before goes into folders of this name and a number.
 const ASIDE: &str = "before-restore-";
 
@@ -87,7 +88,7 @@ impl Restore<'_> {
         let partial = self.folder.join(PARTIAL);
         remove_left_over(&partial)?;
         make_folder(&partial)?;
-        let prepared = self.prepare(&source, &partial, tell);
+        let prepared = self.prepare(&source, &partial, tell).and_then(|done| sync(&partial).map(|()| done));
         let (change, verified) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -96,8 +97,11 @@ impl Restore<'_> {
                 return Err(error);
             }
         };
-        let aside = if is_used { Some(self.move_aside()?) } else { None };
-        self.move_in(&partial)?;
+        let aside = is_used.then(|| self.aside());
+        let exchange =
+            Exchange { folder: self.folder, partial: &partial, aside: aside.as_deref(), files: self.files };
+        exchange.steps().iter().try_for_each(Step::take)?;
+        remove_left_over(&partial)?;
         drop(lock);
         Ok(Restored { change, verified, aside })
     }
@@ -145,42 +149,10 @@ impl Restore<'_> {
         marked.max(known.unwrap_or(Epoch(0)))
     }
 
-    /// Moves the data that is there into a folder of its own, and says where. The directory stays until it is
-    /// replaced, so that no server takes the folder for a new one in between.
-    fn move_aside(&self) -> Result<PathBuf, CopyError> {
+    /// A folder that is not there yet, for the data that is.
+    fn aside(&self) -> PathBuf {
         let free = (1_u32..).map(|number| self.folder.join(format!("{ASIDE}{number}")));
-        let aside = free.into_iter().find(|path| !path.exists()).unwrap_or_default();
-        make_folder(&aside)?;
-        let directory = self.folder.join("directory.db");
-        if directory.exists() {
-            let kept = aside.join("directory.db");
-            fs::hard_link(&directory, &kept).map_err(file_error(&kept))?;
-        }
-        for name in
-            ["log.db", "log.db-wal", "log.db-shm", "log.mark", "index.db", "index.db-wal", "index.db-shm"]
-                .into_iter()
-                .chain(["index.distrusted", "directory.db-wal", "directory.db-shm"])
-                .chain(self.files.iter().copied())
-        {
-            let from = self.folder.join(name);
-            if fs::symlink_metadata(&from).is_ok() {
-                rename(&from, &aside.join(name))?;
-            }
-        }
-        sync(self.folder)?;
-        Ok(aside)
-    }
-
-    /// Moves the restored files to where a server looks for them, the log last.
-    fn move_in(&self, partial: &Path) -> Result<(), CopyError> {
-        for name in ["directory.db"].into_iter().chain(self.files.iter().copied()).chain(["log.db"]) {
-            let from = partial.join(name);
-            if fs::symlink_metadata(&from).is_ok() {
-                rename(&from, &self.folder.join(name))?;
-            }
-        }
-        sync(self.folder)?;
-        remove_left_over(partial)
+        free.into_iter().find(|path| fs::symlink_metadata(path).is_err()).unwrap_or_default()
     }
 }
 
@@ -204,6 +176,113 @@ fn staged(partial: &Path, file: &str) -> Database {
     }
 }
 
-fn sync(folder: &Path) -> Result<(), CopyError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error(folder))
+#[cfg(test)]
+mod tests {
+    use hark_core::ports::LogStore;
+    use hark_core::testkit::drafts::{create, message, new_room};
+    use hark_protocol::{RoomId, UnixMillis, Visibility};
+
+    use super::*;
+    use crate::{Backup, OpenError, SqliteStores};
+
+    const FILES: &[&str] = &["HARK-DATA", "tls", "token"];
+
+    fn copied(from: &Path) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        copy_all(from, folder.path());
+        folder
+    }
+
+    fn copy_all(from: &Path, to: &Path) {
+        for name in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().file_name()) {
+            let (from, to) = (from.join(&name), to.join(&name));
+            if from.is_dir() {
+                fs::create_dir(&to).unwrap();
+                copy_all(&from, &to);
+            } else {
+                fs::copy(from, to).unwrap();
+            }
+        }
+    }
+
+    fn add(stores: &mut SqliteStores, numbers: std::ops::Range<u64>) {
+        let drafts = numbers.map(|number| message(RoomId(1), 1, number, "cup")).collect();
+        stores.log.append(UnixMillis(1), drafts).unwrap();
+    }
+
+    /// A backup of nine events, and a folder with nineteen, some of them in the write-ahead log, as a kill leaves it.
+    fn backup_and_killed() -> (tempfile::TempDir, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("HARK-DATA"), "1").unwrap();
+        fs::create_dir(folder.path().join("tls")).unwrap();
+        fs::write(folder.path().join("tls/key"), "key").unwrap();
+        let mut stores = SqliteStores::open(folder.path()).unwrap();
+        stores.log.append(UnixMillis(1), vec![create(new_room("tea", Visibility::PUBLIC, &[1]), 1)]).unwrap();
+        add(&mut stores, 2..10);
+        let place = tempfile::tempdir().unwrap();
+        let target = place.path().join("backup");
+        Backup { folder: folder.path(), target: &target, files: FILES }.make().unwrap();
+        fs::write(folder.path().join("token"), "not in the backup").unwrap();
+        add(&mut stores, 10..20);
+        (place, copied(folder.path()))
+    }
+
+    fn events(folder: &Path) -> i64 {
+        let log = Connection::open(folder.join("log.db")).unwrap();
+        log.query_row("SELECT max(seq) FROM log", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Takes the first steps of a restore that has been prepared, and says whether that is all of them.
+    fn interrupt(restore: &Restore<'_>, steps: usize) -> bool {
+        let partial = restore.folder.join(PARTIAL);
+        let (folder, aside) = (restore.folder, restore.aside());
+        let all = Exchange { folder, partial: &partial, aside: Some(&aside), files: FILES }.steps();
+        all.iter().take(steps).for_each(|step| step.take().unwrap());
+        steps >= all.len()
+    }
+
+    #[test]
+    fn a_restore_that_was_killed_between_any_two_steps_is_taken_up_and_loses_nothing() {
+        let (place, killed) = backup_and_killed();
+        let backup = place.path().join("backup");
+        // The rooms have members without accounts.
+        let (files, present, damage) = (FILES, Present::MoveAside, Damage::Accept);
+        let restore = Restore { backup: &backup, folder: killed.path(), files, present, damage };
+        let partial = killed.path().join(PARTIAL);
+        make_folder(&partial).unwrap();
+        restore.prepare(&Look::at(&backup).unwrap(), &partial, &mut |_| {}).unwrap();
+        for steps in 0.. {
+            let folder = copied(killed.path());
+            let folder = folder.path();
+            let restore = Restore { folder, ..restore };
+            let is_all = interrupt(&restore, steps);
+            assert!(folder.join("HARK-DATA").exists(), "{steps}: the folder is nobody's");
+            let has_log = folder.join("log.db").exists();
+            match SqliteStores::open(folder) {
+                Err(error @ OpenError::Lost { .. }) => {
+                    assert!(!has_log && error.to_string().contains("`harkd restore --force`"), "{error}");
+                }
+                opened => {
+                    drop(opened.unwrap());
+                    let restored = !folder.join(PARTIAL).join("log.db").exists();
+                    assert_eq!(events(folder), if restored { 9 } else { 19 }, "{steps}");
+                }
+            }
+            restore.run(&mut |_| {}).unwrap();
+            assert_eq!(events(folder), 9, "{steps}");
+            assert!(!folder.join(PARTIAL).exists() && !folder.join("token").exists(), "{steps}");
+            assert_eq!(fs::read_to_string(folder.join("tls/key")).unwrap(), "key");
+            let aside = (1..=2).map(|number| folder.join(format!("{ASIDE}{number}")));
+            let is_whole = |aside: &PathBuf| {
+                let has = |name| aside.join(name).exists();
+                has("log.db") && has("directory.db") && has("tls/key") && has("token") && events(aside) == 19
+            };
+            assert_eq!(aside.filter(is_whole).count(), 1, "{steps}: what was there is not kept in one piece");
+            if is_all {
+                drop(SqliteStores::open(folder).unwrap());
+                assert!(steps > 10);
+                return;
+            }
+        }
+    }
 }

@@ -108,6 +108,81 @@ fn a_backup_replaces_nothing_and_an_attempt_leaves_nothing() {
 }
 
 #[test]
+fn backups_into_one_place_do_not_mix() {
+    let mut bench = Bench::new();
+    bench.accounts(1);
+    bench.room("tea", 300);
+    let place = tempfile::tempdir().unwrap();
+    let (folder, barrier) = (bench.folder.path().to_owned(), std::sync::Barrier::new(4));
+    let made = std::thread::scope(|scope| {
+        let back_up = || {
+            barrier.wait();
+            back_up(&folder, &place).map(drop)
+        };
+        let backups: Vec<_> = (0..4).map(|_| scope.spawn(back_up)).collect();
+        backups.into_iter().map(|backup| backup.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1, "{made:?}");
+    for error in made.into_iter().filter_map(Result::err) {
+        assert!(matches!(error, CopyError::Underway { .. } | CopyError::Occupied { .. }), "{error}");
+    }
+    assert_eq!(entries(place.path()), ["backup"]);
+    assert_eq!(entries(&place.path().join("backup")), ["directory.db", "log.db"]);
+    assert_eq!(verify(&place.path().join("backup")).0, Vec::<String>::new());
+}
+
+#[test]
+fn a_folder_that_is_no_unfinished_backup_is_left_alone() {
+    let (bench, place) = (Bench::new(), tempfile::tempdir().unwrap());
+    let foreign = place.path().join("backup.partial");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("thesis.txt"), "years of work").unwrap();
+    let error = back_up(bench.folder.path(), &place).unwrap_err();
+    assert!(matches!(&error, CopyError::Occupied { path } if *path == foreign), "{error}");
+    assert_eq!(fs::read_to_string(foreign.join("thesis.txt")).unwrap(), "years of work");
+    assert_eq!(entries(place.path()), ["backup.partial"]);
+}
+
+#[test]
+fn what_a_killed_backup_left_is_taken_over() {
+    let (bench, place) = (Bench::new(), tempfile::tempdir().unwrap());
+    let left = place.path().join("backup.partial");
+    fs::create_dir_all(left.join("tls")).unwrap();
+    fs::write(left.join("harkd-backup-unfinished"), "").unwrap();
+    for file in ["log.db", "tls/ca.key", "admin-password"] {
+        fs::write(left.join(file), "half").unwrap();
+    }
+    let (target, _) = back_up(bench.folder.path(), &place).unwrap();
+    assert_eq!(entries(place.path()), ["backup"]);
+    assert_eq!(entries(&target), ["directory.db", "log.db"]);
+}
+
+#[test]
+fn a_place_may_end_in_a_slash() {
+    let (bench, place) = (Bench::new(), tempfile::tempdir().unwrap());
+    let target = place.path().join("backup/");
+    Backup { folder: bench.folder.path(), target: &target, files: &[] }.make().unwrap();
+    assert_eq!(entries(place.path()), ["backup"]);
+    assert_eq!(entries(&target), ["directory.db", "log.db"]);
+}
+
+#[test]
+fn a_link_to_a_folder_is_followed_and_one_into_itself_is_refused() {
+    let (bench, place) = (Bench::new(), tempfile::tempdir().unwrap());
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("ca.key"), "key").unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), bench.folder.path().join("tls")).unwrap();
+    let (target, _) = back_up(bench.folder.path(), &place).unwrap();
+    assert!(!fs::symlink_metadata(target.join("tls")).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(target.join("tls/ca.key")).unwrap(), "key");
+    fs::remove_dir_all(target).unwrap();
+    std::os::unix::fs::symlink(".", elsewhere.path().join("loop")).unwrap();
+    let error = back_up(bench.folder.path(), &place).unwrap_err();
+    assert!(error.to_string().contains("loop"), "{error}");
+    assert_eq!(entries(place.path()), Vec::<String>::new());
+}
+
+#[test]
 fn a_backup_of_a_stopped_server_changes_nothing_there() {
     let mut bench = Bench::new();
     bench.room("tea", 9);

@@ -50,18 +50,12 @@ pub(crate) fn verify(folder: &Path, form: Form) -> Result<ExitCode, Failure> {
 pub(crate) fn restore(
     config: &Config,
     backup: &Path,
-    force: bool,
-    accept_damage: bool,
+    present: Present,
+    damage: Damage,
 ) -> Result<String, Failure> {
     demand_hark(backup, "restore")?;
     let folder = DataFolder::prepare(&config.data)?;
-    let restore = Restore {
-        backup,
-        folder: &folder.path,
-        files: FILES,
-        present: if force { Present::MoveAside } else { Present::Refuse },
-        damage: if accept_damage { Damage::Accept } else { Damage::Refuse },
-    };
+    let restore = Restore { backup, folder: &folder.path, files: FILES, present, damage };
     let restored = restore.run(&mut |finding| tell(&finding))?;
     let (verified, change) = (restored.verified, restored.change);
     let mut report = format!(

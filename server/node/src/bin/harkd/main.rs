@@ -13,6 +13,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hark_server::assemble::{Damage, Present};
 use hark_server::config::{self, Config, Loaded, Sources};
 
 use args::{Args, Command};
@@ -43,7 +44,9 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
             return backup::verify(folder, if *json { Form::Json } else { Form::Human });
         }
         Some(Command::Restore { backup, force, accept_damage }) => {
-            say(&backup::restore(&loaded.config, backup, *force, *accept_damage)?);
+            let present = if *force { Present::MoveAside } else { Present::Refuse };
+            let damage = if *accept_damage { Damage::Accept } else { Damage::Refuse };
+            say(&backup::restore(&loaded.config, backup, present, damage)?);
         }
         Some(Command::ResetAdminPassword) => say(&serve::reset_admin_password(&loaded.config)?),
         None if args.check => say(&check::check(&loaded)?),

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use hark_torture::Trouble;
 use hark_torture::mode::{self, Amount};
 use hark_torture::recorder::save;
-use hark_torture::torture::{Outcome, Plan, torture};
+use hark_torture::torture::{MESSAGES, Outcome, Plan, torture};
 use hark_torture::world::no_disk;
 
 const HELP: &str = "\
-Usage: tests/torture/run [--cycles N] [--seed S] [--minutes M] [--keep FOLDER] [--mode MODE [--count N]]
+Usage: tests/torture/run [--cycles N] [--messages N] [--seed S] [--minutes M] [--keep FOLDER] [--mode MODE [--count N]]
 
 Kills real servers behind a proxy that breaks things, and has what their clients saw judged.
   --cycles   kills (25); more than 50 are made in rounds, each with a server and a history of its own
+  --messages that authors may publish around each kill (500)
   --seed     the schedule of faults (from the clock); a round adds its number to it
   --minutes  goes on with new rounds until so much time has passed
   --keep     where the folders of rounds that fail are kept (target/torture)
@@ -37,6 +38,7 @@ struct Order {
     keep: PathBuf,
     mode: Option<String>,
     count: Option<usize>,
+    messages: usize,
 }
 
 fn main() -> ExitCode {
@@ -71,12 +73,14 @@ impl Order {
             keep: PathBuf::from("target/torture"),
             mode: None,
             count: None,
+            messages: MESSAGES,
         };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(HELP)?;
             let number = || value.parse::<u64>().map_err(|_| format!("{word} takes a number, not {value:?}"));
             match word.as_str() {
                 "--cycles" => order.cycles = usize::try_from(number()?).unwrap_or(usize::MAX),
+                "--messages" => order.messages = usize::try_from(number()?).unwrap_or(MESSAGES),
                 "--seed" => order.seed = number()?,
                 "--minutes" => order.minutes = number()?,
                 "--mode" => order.mode = Some(value),
@@ -130,7 +134,7 @@ async fn rounds(order: &Order) -> Result<bool, Trouble> {
         let seed = order.seed + sum.rounds as u64;
         let left = order.cycles.saturating_sub(sum.kills);
         let kills = if left == 0 { ROUND } else { left.min(ROUND) };
-        good = round(kills, seed, &order.keep, &mut sum).await?;
+        good = round((kills, order.messages), seed, &order.keep, &mut sum).await?;
     }
     let Sum { rounds, kills, full_kills, kills_before_ack, acks, deliveries, unknown, faults } = sum;
     let seconds = begun.elapsed().as_secs_f64();
@@ -150,9 +154,14 @@ async fn rounds(order: &Order) -> Result<bool, Trouble> {
     Ok(good)
 }
 
-async fn round(kills: usize, seed: u64, keep: &Path, sum: &mut Sum) -> Result<bool, Trouble> {
+async fn round(
+    (kills, messages): (usize, usize),
+    seed: u64,
+    keep: &Path,
+    sum: &mut Sum,
+) -> Result<bool, Trouble> {
     let folder = tempfile::Builder::new().prefix("hark-torture-").tempdir()?.keep();
-    let plan = Plan::new(kills, seed, folder.clone());
+    let plan = Plan { messages, ..Plan::new(kills, seed, folder.clone()) };
     let outcome = torture(plan).await;
     let good = outcome.as_ref().is_ok_and(Outcome::is_good);
     sum.rounds += 1;
@@ -178,7 +187,9 @@ async fn round(kills: usize, seed: u64, keep: &Path, sum: &mut Sum) -> Result<bo
         std::fs::remove_dir_all(&folder)?;
     } else {
         let kept = keep_folder(&folder, keep, seed, outcome.ok())?;
-        println!("seed {seed} FAILED; replay with: tests/torture/run --cycles {kills} --seed {seed}");
+        println!(
+            "seed {seed} FAILED; replay with: tests/torture/run --cycles {kills} --messages {messages} --seed {seed}"
+        );
         println!("its folder is {}", kept.display());
     }
     Ok(good)

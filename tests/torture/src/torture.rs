@@ -39,6 +39,8 @@ pub struct Plan {
     pub of_each: usize,
     /// Publishes that are acknowledged at least.
     pub acks: usize,
+    /// Messages that authors may publish around a kill.
+    pub messages: usize,
     /// Publishes whose author never learns what became of them, at least.
     pub unknown: usize,
     /// One kill in so many is made between commit and acknowledgement.
@@ -72,8 +74,8 @@ pub const IN_FLIGHT_LEAST: usize = 50;
 /// Unanswered publishes that each author keeps: together more than [`IN_FLIGHT_LEAST`], or kills would be idle.
 const UNANSWERED_MAX: usize = 40;
 
-/// Messages that authors may publish around a kill.
-const KILL_MESSAGES: usize = 500;
+/// Messages that authors may publish around a kill, unless told otherwise.
+pub const MESSAGES: usize = 500;
 
 /// Messages that are acknowledged behind a backup before it is restored: few, because what a restored log has lost
 /// shows nothing any more.
@@ -100,6 +102,7 @@ impl Plan {
             faults,
             of_each: 10,
             acks: 1_000,
+            messages: MESSAGES,
             unknown: 1,
             before_ack_every: 10,
             bug: None,
@@ -280,11 +283,11 @@ impl Run {
             self.replace_author().await?;
         }
         self.world.restart().await?;
-        self.allow(KILL_MESSAGES / 5);
+        self.allow(MESSAGES / 5);
         if number.is_multiple_of(2) {
             self.replace_reader().await?;
         }
-        if !self.wait_for_ack(KILL_MESSAGES / 5).await {
+        if !self.wait_for_ack(MESSAGES / 5).await {
             return Err("nothing is acknowledged after a restart".into());
         }
         *self.spent.entry(Fault::Kill).or_default() += begun.elapsed();
@@ -296,17 +299,17 @@ impl Run {
         let mut cut = Vec::new();
         if before_ack {
             // Somebody has to be there whose acknowledgements can be swallowed.
-            self.wait_for_ack(KILL_MESSAGES / 5).await;
-            let (links, effective) = self.swallow_acks(KILL_MESSAGES).await;
+            self.wait_for_ack(MESSAGES / 5).await;
+            let (links, effective) = self.swallow_acks(self.plan.messages).await;
             self.kills_before_ack += usize::from(effective);
             self.note(Fault::CutBeforeAck, effective);
             cut = links;
         }
         let deadline = Instant::now() + Duration::from_secs(5);
         if !before_ack {
-            self.allow(KILL_MESSAGES);
+            self.allow(self.plan.messages);
             self.fill_pipelines(deadline).await;
-            let goal = self.tally.acked.load(Relaxed) + self.chance.below(KILL_MESSAGES / 2);
+            let goal = self.tally.acked.load(Relaxed) + self.chance.below(self.plan.messages / 2);
             while self.tally.acked.load(Relaxed) < goal && Instant::now() < deadline {
                 sleep(Duration::from_micros(200)).await;
             }

@@ -102,18 +102,18 @@ pub(crate) fn open(
     Ok(opened)
 }
 
-/// Up to where the index that is there reaches, if it can be read and is this log's. Nothing is changed by looking: an
+/// Up to where the index that is there reaches, if it can be read and is this log's. Looking takes nothing away: an
 /// index that is ahead of its log says that the log has been put back, and is the only one to say so.
 pub(crate) fn reaches(database: &Database, shared: &Shared, log: &[u8]) -> Result<Option<i64>, OpenError> {
     if shared.distrust.exists() || !database.path.exists() {
         return Ok(None);
     }
     let reach = |index: Connection| {
-        database.schema.recognise(&index, &database.path)?;
         let reach = reach(&index, log);
         reach.map_err(|source| OpenError::Database { path: database.path.clone(), source })
     };
-    match database.read().and_then(reach) {
+    // Not for reading only: a cut may have left what only a writer can recover.
+    match database.open().and_then(reach) {
         Err(error) if can_be_built_again(&error) => Ok(None),
         found => found,
     }

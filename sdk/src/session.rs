@@ -39,6 +39,7 @@ mod failure;
 mod flow;
 mod heartbeat;
 mod lane;
+mod names;
 mod login;
 mod requests;
 mod subscription;
@@ -215,6 +216,9 @@ pub(crate) struct Session {
     attempt: u32,
     /// Whether there ever was a login: until then the first failure is the end.
     was_ready: bool,
+    /// The token of a RESUME whose answer was lost with its connection. It may be carried out late, and take the
+    /// session from this client's own newer connection.
+    lost_resume: Option<DeviceToken>,
     /// The server's word on when to come back.
     not_before: Moment,
     server: Option<ServerInfo>,
@@ -244,6 +248,7 @@ impl Session {
             chance: seed,
             attempt: 0,
             was_ready: false,
+            lost_resume: None,
             not_before: Moment::ZERO,
             server: None,
             auth_methods: Vec::new(),

@@ -1,8 +1,9 @@
 //! One request of the application, and what its type says about sending it.
 
-use hark_protocol::{Frame, FrameType, Publish, RoomId};
+use hark_protocol::{Frame, FrameType, Publish};
 
 use crate::error::Refusal;
+use crate::session::lane::LaneKey;
 use crate::session::{Failure, Moment, Token};
 
 /// A request without an answer. It keeps its place among the others for life.
@@ -13,6 +14,8 @@ pub(super) struct Ask {
     /// Who waits for the answer; `None` = nobody any more, and it is not sent again.
     pub(super) token: Option<Token>,
     pub(super) frame: Frame,
+    /// What it keeps its order with, if order matters.
+    pub(super) lane: LaneKey,
     /// Until when the answer is waited for.
     pub(super) until: Option<Moment>,
     pub(super) keep: Keep,
@@ -93,20 +96,6 @@ impl Ask {
     pub(super) fn publish(&self) -> Option<&Publish> {
         match &self.frame {
             Frame::Publish(publish) => Some(publish),
-            _ => None,
-        }
-    }
-
-    /// The room whose log it changes, where it says that by id.
-    pub(super) fn room(&self) -> Option<RoomId> {
-        match &self.frame {
-            Frame::Publish(publish) => Some(publish.room),
-            Frame::RoomLeave(leave) => Some(leave.room),
-            Frame::RoomInvite(invite) => Some(invite.room),
-            Frame::RoomKick(kick) => Some(kick.room),
-            Frame::RoomTopic(topic) => Some(topic.room),
-            Frame::RoomRoleSet(role) => Some(role.room),
-            Frame::RoomRetention(retention) => Some(retention.room),
             _ => None,
         }
     }

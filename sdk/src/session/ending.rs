@@ -7,7 +7,7 @@ use hark_protocol::{Close, Correlation, Disposition, EncodedFrame, ErrorCode, Li
 use crate::error::ConnectErrorKind;
 use crate::session::heartbeat::Pulse;
 use crate::session::requests::Flight;
-use crate::session::{Drain, Effect, Leave, Lost, Moment, Session, State};
+use crate::session::{Drain, Effect, Leave, Login, Lost, Moment, Session, State};
 use crate::status::{ClientEvent, Reason};
 
 impl Session {
@@ -98,13 +98,19 @@ impl Session {
             // Where this attempt went there is nobody; the next one tries the next address.
             self.addresses.rotate_left(usize::from(!self.addresses.is_empty()));
         }
+        let is_own = reason == Reason::SessionReplaced && self.is_own_rival();
+        if matches!(self.state, State::Authenticating { login: Login::Resume, .. })
+            && self.requests.has_handshake()
+        {
+            self.lost_resume.clone_from(&self.config.session_token);
+        }
         out.push(Effect::Disconnect);
         self.requests.on_lost(out);
         self.book.on_lost();
         let is_over = match &reason {
             Reason::Connect(kind) => !self.was_ready || is_final(kind),
             // Coming back would drive out who has the session now.
-            Reason::SessionReplaced => true,
+            Reason::SessionReplaced => !is_own,
             _ => !self.was_ready,
         };
         let has_left = self.leaving.is_some() && !self.is_outstanding();
@@ -124,6 +130,16 @@ impl Session {
         let delay = backoff.max(self.not_before.saturating_sub(now));
         self.state = State::Waiting { until: now + delay };
         out.push(Effect::Event(ClientEvent::Reconnecting { attempt: self.attempt, delay, reason }));
+    }
+
+    /// Whether it was this client's own RESUME, of a connection that it had given up, that took the session. Then it
+    /// logs in anew, which takes nothing from anybody.
+    fn is_own_rival(&mut self) -> bool {
+        let is_own = self.lost_resume.take().is_some() && self.config.credentials.is_some();
+        if is_own {
+            self.config.session_token = None;
+        }
+        is_own
     }
 
     pub(super) fn finish(&mut self, reason: Reason, out: &mut Vec<Effect>) {

@@ -76,6 +76,10 @@ impl Session {
             let (name, token) = (answer.name.clone(), token.clone());
             self.config.credentials = Some(Credentials::DeviceToken { name, token });
         }
+        let is_resumed = matches!(self.state, State::Authenticating { login: Login::Resume, .. });
+        if !is_resumed || self.lost_resume != self.config.session_token {
+            self.lost_resume = None; // its token takes nothing up any more
+        }
         self.config.session_token = (!answer.session_token.is_empty()).then(|| answer.session_token.clone());
         (self.me, self.was_ready) = (answer.account, true);
         self.state = State::Ready { since: now, drain: Drain::No };

@@ -13,6 +13,7 @@ use crate::error::Refusal;
 use crate::session::ask::{Ask, Keep, Repeat, Sort};
 use crate::session::flow::Flow;
 use crate::session::lane::{Lane, LaneKey, Predecessor};
+use crate::session::names::RoomNames;
 use crate::session::{Effect, Failure, FeedId, Moment, Token, Violation};
 
 /// Something that waits for its answer.
@@ -52,6 +53,7 @@ pub(super) struct Requests {
     ordered_in_flight: usize,
     bytes_in_flight: usize,
     expiries: BTreeSet<(Moment, u64)>,
+    names: RoomNames,
 }
 
 impl Default for Requests {
@@ -70,6 +72,7 @@ impl Default for Requests {
             ordered_in_flight: 0,
             bytes_in_flight: 0,
             expiries: BTreeSet::new(),
+            names: RoomNames::default(),
         }
     }
 }
@@ -82,6 +85,7 @@ impl Requests {
         let ask = Ask {
             order: place,
             token: Some(token),
+            lane: self.names.lane(&frame),
             frame,
             until,
             keep,
@@ -92,7 +96,7 @@ impl Requests {
         if let Some(until) = until {
             self.expiries.insert((until, place));
         }
-        let (sort, key) = (ask.sort(), ask.room());
+        let (sort, key) = (ask.sort(), ask.lane);
         self.asks.insert(place, ask);
         match sort {
             Sort::Read => self.reads.push_back(place),
@@ -132,6 +136,11 @@ impl Requests {
     /// The handshake's answer has come, whatever correlation it bore.
     pub(super) fn forget_handshake(&mut self) {
         self.in_flight.retain(|_, flight| !matches!(flight, Flight::Handshake));
+    }
+
+    /// Whether HELLO, AUTH or RESUME has no answer yet.
+    pub(super) fn has_handshake(&self) -> bool {
+        self.in_flight.values().any(|flight| matches!(flight, Flight::Handshake))
     }
 
     pub(super) fn has_heartbeat(&self) -> bool {
@@ -219,7 +228,7 @@ impl Requests {
         if ask.sort() == Sort::Ordered {
             self.ordered_in_flight += 1;
             self.bytes_in_flight += ask.bytes();
-            let lane = self.lanes.entry(ask.room()).or_default();
+            let lane = self.lanes.entry(ask.lane).or_default();
             lane.waiting.remove(&place);
             lane.in_flight.insert(place);
             if let Frame::Publish(publish) = &mut frame {
@@ -260,8 +269,7 @@ impl Requests {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let Some(ask) = self.asks.get(&place) else { return Ok(()) };
-        let (key, is_publish, is_ordered) =
-            (ask.room(), ask.publish().is_some(), ask.sort() == Sort::Ordered);
+        let (key, is_publish, is_ordered) = (ask.lane, ask.publish().is_some(), ask.sort() == Sort::Ordered);
         if is_ordered {
             self.ordered_in_flight -= 1;
             self.bytes_in_flight -= ask.bytes();
@@ -272,6 +280,7 @@ impl Requests {
         match answer {
             Frame::Error(error) => self.on_refusal(place, Refusal::new(&error), now, out),
             answer if answer.frame_type() == ask.expects() => {
+                self.names.learn(&ask.frame, &answer);
                 if is_publish {
                     self.on_stored(key, place, out);
                 }
@@ -296,7 +305,7 @@ impl Requests {
     /// was stored meanwhile: then its place is gone, and the application is to decide.
     fn on_refusal(&mut self, place: u64, refusal: Refusal, now: Moment, out: &mut Vec<Effect>) {
         let Some(ask) = self.asks.get_mut(&place) else { return };
-        let key = ask.room();
+        let key = ask.lane;
         let (Some(client_id), Some(lane)) =
             (ask.publish().map(|publish| publish.client_id), self.lanes.get_mut(&key))
         else {
@@ -352,7 +361,7 @@ impl Requests {
         if let Some(until) = ask.until {
             self.expiries.remove(&(until, place));
         }
-        if let Some(lane) = self.lanes.get_mut(&ask.room()) {
+        if let Some(lane) = self.lanes.get_mut(&ask.lane) {
             lane.waiting.remove(&place);
         }
         if let Some(token) = ask.token {
@@ -400,7 +409,7 @@ impl Requests {
 
     fn drop_ask(&mut self, place: u64, otherwise: Failure, out: &mut Vec<Effect>) {
         let Some(ask) = self.asks.get_mut(&place) else { return };
-        let (failure, key) = (ask.given_up(otherwise), ask.room());
+        let (failure, key) = (ask.given_up(otherwise), ask.lane);
         let is_in_flight = match ask.sort() {
             Sort::Read => !self.reads.contains(&place),
             Sort::Ordered => self.lanes.get(&key).is_some_and(|lane| lane.in_flight.contains(&place)),
@@ -445,7 +454,7 @@ impl Requests {
     /// Puts what was in flight, and has no answer, into its place again.
     fn take_back(&mut self, place: u64, out: &mut Vec<Effect>) {
         let Some(ask) = self.asks.get(&place) else { return };
-        let (key, sort) = (ask.room(), ask.sort());
+        let (key, sort) = (ask.lane, ask.sort());
         if sort == Sort::Ordered {
             self.lanes.entry(key).or_default().in_flight.remove(&place);
         }

@@ -244,3 +244,27 @@ async fn closing_loses_patience_with_a_server_that_does_not_answer() {
     assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
     assert_eq!(outcome.await.unwrap_err().kind(), &SendErrorKind::Unknown);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_join_does_not_pass_what_was_published_into_its_room_before_it() {
+    let (mut server, builder) = Server::new();
+    let (client, room, mut peer) = in_room(&mut server, builder).await;
+    let sending = tokio::spawn(async move { room.send("kicked meanwhile").await });
+    let (_, first) = peer.publish().await;
+    let joining = tokio::spawn({
+        let client = client.clone();
+        async move { client.join("tea").await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(peer); // the answer, NOT_MEMBER, is lost with it
+    let mut peer = server.login().await;
+    let (correlation, again) = peer.publish().await;
+    assert_eq!(again, first, "as long as nobody knows what became of it, nothing lets it in");
+    peer.send(correlation, error(ErrorCode::NOT_MEMBER, 0)).await;
+    assert!(sending.await.unwrap().is_err());
+    match peer.recv().await {
+        (correlation, Frame::RoomJoin(_)) => peer.published(correlation, 7).await,
+        other => panic!("ROOM_JOIN, not {other:?}"),
+    }
+    joining.await.unwrap().unwrap();
+}

@@ -74,6 +74,34 @@ async fn whoever_has_taken_the_session_up_is_not_driven_out() {
     assert!(!server.is_dialled_within(Duration::from_secs(3600)).await);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_its_own_late_resume_has_driven_out_logs_in_anew() {
+    let (mut server, builder) = Server::new();
+    let (client, _room, peer) = in_session(&mut server, builder, "one").await;
+    drop(peer);
+    let mut given_up = server.greet().await;
+    given_up.resume("one").await;
+    drop(given_up);
+    let mut peer = server.resume("one", "two").await;
+    within(10, client.connected()).await.unwrap();
+    // The first RESUME is carried out only now, and takes the session from the second.
+    peer.send(Correlation::NONE, error(ErrorCode::SESSION_REPLACED, 0)).await;
+    let mut peer = server.greet().await;
+    let (correlation, auth) = peer.recv().await;
+    assert!(matches!(auth, Frame::Auth(_)), "{auth:?}");
+    peer.send(correlation, session("three", false)).await;
+    within(10, client.connected()).await.unwrap();
+    // Once the newest token has been used, whoever takes the session is somebody else.
+    drop(peer);
+    let mut peer = server.resume("three", "four").await;
+    let mut events = client.events();
+    peer.send(Correlation::NONE, error(ErrorCode::SESSION_REPLACED, 0)).await;
+    while within(10, events.next()).await.unwrap()
+        != (ClientEvent::Closed { reason: Reason::SessionReplaced })
+    {}
+    assert!(!server.is_dialled_within(Duration::from_secs(3600)).await);
+}
+
 // A11
 #[tokio::test(start_paused = true)]
 async fn a_bot_that_restarts_sees_nothing_again_and_misses_nothing() {

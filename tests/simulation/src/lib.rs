@@ -19,6 +19,6 @@ mod twice;
 mod world;
 mod written;
 
-pub use run::{Outcome, REST_MAX, Variation, run, run_plan};
+pub use run::{Outcome, REST_BEHIND_PARTITIONS_MAX, REST_MAX, Variation, run, run_plan};
 pub use trace::Trace;
 pub use twice::difference;

@@ -65,6 +65,21 @@ impl Outcome {
 /// How long everything may take to be at rest after the last fault and the last publish (I13).
 pub const REST_MAX: Duration = Duration::from_secs(10);
 
+/// The same behind a partition. The simulated network loses for good what a partition swallows, where TCP would send it
+/// again, so a connection with a hole is found by its heartbeat alone; and a PING that is answered across the partition
+/// makes the heartbeat as patient as its round trip was long, 24 times over.
+pub const REST_BEHIND_PARTITIONS_MAX: Duration = Duration::from_secs(60);
+
+fn rest_max(plan: &Plan) -> Duration {
+    let swallows = |fault: &Fault| {
+        matches!(fault, Fault::Partition(_) | Fault::PartitionToServer(_) | Fault::PartitionFromServer(_))
+    };
+    match plan.faults.iter().any(|timed| swallows(&timed.fault)) {
+        true => REST_BEHIND_PARTITIONS_MAX,
+        false => REST_MAX,
+    }
+}
+
 /// Runs a seed to its end.
 pub fn run(seed: u64, variation: Variation) -> Outcome {
     run_plan(Plan::new(seed), variation)
@@ -89,7 +104,10 @@ pub fn run_plan(plan: Plan, variation: Variation) -> Outcome {
     });
     panics.into_iter().for_each(|panic| world.find(format!("panic: {panic}")));
     let (written, trace) = world.take();
-    let terms = Terms { least: Least { acks: 1, faults: 0, unknown: 0, drains: 3 }, settlement: REST_MAX };
+    let terms = Terms {
+        least: Least { acks: 1, faults: 0, unknown: 0, drains: 3 },
+        settlement: rest_max(&world.plan),
+    };
     let report = hark_checker::check(written.records(), &terms);
     let resumed = world.resumed.load(Ordering::Relaxed);
     Outcome { seed, findings: world.found(), report, trace, elapsed: world.now(), resumed }
@@ -178,7 +196,8 @@ impl Run<'_> {
     fn rest(&mut self) {
         let begun = self.now();
         let mut unrest = None;
-        while self.now() < begun + REST_MAX {
+        let rest_max = rest_max(&self.world.plan);
+        while self.now() < begun + rest_max {
             for _ in 0..20 {
                 if !self.step() {
                     return;
@@ -190,7 +209,7 @@ impl Run<'_> {
                 return;
             }
         }
-        self.world.find(format!("stuck: {} after {REST_MAX:?}", unrest.unwrap_or_default()));
+        self.world.find(format!("stuck: {} after {rest_max:?}", unrest.unwrap_or_default()));
     }
 
     /// Reads everything three times over.

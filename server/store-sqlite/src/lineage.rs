@@ -169,12 +169,12 @@ fn begin(log: &mut Connection, doubt: Doubt, above: Epoch, behind: &Behind) -> r
     Ok(EpochChange { epoch, rooms: u64::try_from(rooms).unwrap_or(u64::MAX), reason: doubt.word() })
 }
 
-/// Lets the table hand out only ids that no lost one had: it goes on behind the milliseconds that the epoch counts.
-/// Ids count up by one, and nobody makes a thousand things a second for as long as a log lives.
+/// Lets the table hand out only ids that no lost one had: it goes on behind the time that the epoch counts, in steps of
+/// which a second has 65,536. Ids count up by one, and nobody makes as many things a second for as long as a log lives.
 pub(crate) fn leave_ids_out(database: &Connection, table: &str, epoch: Epoch) -> rusqlite::Result<()> {
     let last = "SELECT seq FROM sqlite_sequence WHERE name = ?1";
     let last: i64 = database.query_row(last, [table], |row| row.get(0)).optional()?.unwrap_or(0);
-    let by_clock = ordinal(epoch.0 >> 6).min(BY_CLOCK_MAX);
+    let by_clock = ordinal(epoch.0).min(BY_CLOCK_MAX);
     database.execute("DELETE FROM sqlite_sequence WHERE name = ?1", [table])?;
     let behind = by_clock.max(last.saturating_add(IDS_LEFT_OUT)).min(ID_MAX).max(last);
     database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", params![table, behind])?;

@@ -72,6 +72,9 @@ impl LogStore for SqliteLog {
         let shared = self.parts.shared.clone();
         shared.health.check()?;
         let appended = self.make_way(drafts.len()).and_then(|()| self.parts.group(now, drafts));
+        // A sync of the same file that failed meanwhile, for a checkpoint, may have lost what this one thinks it
+        // has synced.
+        shared.health.check()?;
         self.leave_chores(now);
         appended.map_err(|fault| {
             // What the cache holds of a group that failed never happened.

@@ -60,6 +60,8 @@ struct State {
     /// The mark as it was last seen.
     mark: Option<Seen>,
     fault: Option<Fault>,
+    /// How often a sync of each file has failed.
+    failures: BTreeMap<Inode, u32>,
     faults_struck: u32,
     faults_before: u32,
     /// Whether files count as untouched that are not.
@@ -164,6 +166,11 @@ impl Recorder {
         state.faults_before + state.faults_struck
     }
 
+    /// How often a sync of a file has failed.
+    pub(crate) fn failures(&self, inode: Inode) -> u32 {
+        self.state().failures.get(&inode).copied().unwrap_or_default()
+    }
+
     /// Whether a sync has been failed.
     pub fn sync_failed(&self) -> bool {
         self.state().tape.ops.iter().any(|op| matches!(op, Op::FailedSync { .. }))
@@ -253,9 +260,16 @@ impl Recorder {
         code
     }
 
-    pub(crate) fn sync(&self, inode: Inode, folder: bool) -> c_int {
+    /// Syncs a file through a handle that has been told of so many failures. As under Linux, every handle that was
+    /// open when a sync failed is told of it once, whoever asked for that sync: so no writer takes its own for good
+    /// when another's has lost its pages.
+    pub(crate) fn sync(&self, inode: Inode, folder: bool, told: &mut u32) -> c_int {
         let mut state = self.looked_aside();
         if state.strikes(inode, true).is_some() {
+            *state.failures.entry(inode).or_default() += 1;
+        }
+        let failures = state.failures.get(&inode).copied().unwrap_or_default();
+        if failures > std::mem::replace(told, failures) {
             state.push(Op::FailedSync { inode });
             return SQLITE_IOERR_FSYNC;
         }

@@ -103,6 +103,8 @@ struct Tap {
     inode: Inode,
     /// Whether the first sync makes the folder's names durable too, as the system's VFS does for journals.
     syncs_folder: bool,
+    /// How many failed syncs of the file it has been told of.
+    failures: u32,
 }
 
 /// The file below.
@@ -161,7 +163,8 @@ unsafe extern "C" fn open(
             let is_main = flags & ffi::SQLITE_OPEN_MAIN_DB != 0;
             let syncs_folder = flags & ffi::SQLITE_OPEN_CREATE != 0 && !is_main;
             let inode = recorder.opened(&name, &path, is_main);
-            (*handle).tap = Box::into_raw(Box::new(Tap { recorder, inode, syncs_folder }));
+            let failures = recorder.failures(inode);
+            (*handle).tap = Box::into_raw(Box::new(Tap { recorder, inode, syncs_folder, failures }));
         }
         (*handle).base.pMethods = &METHODS;
     }
@@ -225,7 +228,10 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: i64) -> c_int {
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: the file is open.
     match unsafe { tap(file) } {
-        Some(tap) => tap.recorder.sync(tap.inode, std::mem::take(&mut tap.syncs_folder)),
+        Some(tap) => {
+            let folder = std::mem::take(&mut tap.syncs_folder);
+            tap.recorder.sync(tap.inode, folder, &mut tap.failures)
+        }
         // SAFETY: as above.
         None => unsafe { pass_sync(file, flags) },
     }

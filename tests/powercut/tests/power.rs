@@ -71,12 +71,13 @@ fn found(planted: Planted) -> Kind {
 
 #[test]
 fn an_acknowledgement_before_the_commit_is_found() {
-    assert_eq!(found(Planted::AckBeforeCommit), Kind::LostAck);
+    // It is planted for all changes, those of the directory too; either may be the first that is lost.
+    assert!([Kind::LostAck, Kind::DirectoryDisagrees].contains(&found(Planted::AckBeforeCommit)));
 }
 
 #[test]
 fn an_event_shown_before_the_commit_is_found() {
-    assert_eq!(found(Planted::ShowBeforeCommit), Kind::LostShown);
+    assert!([Kind::LostShown, Kind::DirectoryDisagrees].contains(&found(Planted::ShowBeforeCommit)));
 }
 
 #[test]

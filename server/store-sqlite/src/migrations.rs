@@ -57,7 +57,11 @@ impl Schema {
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", number)?;
             transaction.commit()?;
-            tracing::info!(file = connection.path(), schema = number, "database brought to schema");
+            // Of a new database nobody wants to know how it came to be.
+            match found {
+                0 => tracing::debug!(file = connection.path(), schema = number, "database brought to schema"),
+                _ => tracing::info!(file = connection.path(), schema = number, "database brought to schema"),
+            }
         }
         Ok(())
     }

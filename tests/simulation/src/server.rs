@@ -51,6 +51,12 @@ pub(crate) fn open(world: &World) -> Result<SqliteStores, hark_store_sqlite::Ope
 pub(crate) async fn serve(world: Arc<World>) -> turmoil::Result {
     let start = world.server.starts.fetch_add(1, Ordering::Relaxed) + 1;
     world.note("s", format_args!("start {start}"));
+    // What a server was told that crashed in the same moment is not for this one.
+    tokio::select! {
+        biased;
+        () = world.server.stop.notified() => {}
+        () = std::future::ready(()) => {}
+    }
     let SqliteStores { log, reader, directory } = open(&world)?;
     if start == 1 {
         make_accounts(&world, &*directory)?;

@@ -1,5 +1,7 @@
 //! SUBSCRIBE and what follows from it: verdicts, replay, windows, cursors and the barrier.
 
+use std::collections::HashMap;
+
 use hark_protocol::limits::SUBSCRIBE_ROOMS_MAX;
 use hark_protocol::{
     Ack, Blob, EndReason, Epoch, ErrorCode, Frame, From as Start, GapReason, HistoryPolicy, Level, LimitId,
@@ -155,6 +157,49 @@ async fn five_hundred_rooms_are_one_round_trip() {
     assert_eq!(events, SUBSCRIBE_ROOMS_MAX);
     ann.publish(last, 1, "live").await;
     assert_eq!(seqs(&ann.barrier().await), [2]);
+}
+
+// A2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_missed_five_thousand_messages_in_forty_rooms_gets_them_all() {
+    const ROOMS: u64 = 40;
+    const MISSED: u64 = 125;
+    let rig = Rig::start().await;
+    let (mut ann, mut bob) = (rig.login("ann").await, rig.login("bob").await);
+    let mut rooms = Vec::new();
+    for n in 0..ROOMS {
+        let name = format!("room-{n}");
+        rooms.push(ann.create_room(&name).await);
+        bob.join(&name, n + 1).await;
+    }
+    bob.vanish();
+    for room in &rooms {
+        ann.publish_all(*room, 100..=99 + MISSED).await;
+    }
+    let mut bob = rig.login("bob").await;
+    let items: Vec<_> = rooms.iter().map(|room| in_room(*room, Start::POSITION, 2)).collect();
+    let answer = the!(bob.ask(Subscribe { rooms: List::new(items).unwrap() }).await, Subscribed);
+    assert!(answer.rooms.iter().all(|verdict| verdict.verdict == Verdict::EXACT));
+    let mut next: HashMap<RoomId, (Epoch, u64)> =
+        answer.rooms.iter().map(|verdict| (verdict.room, (verdict.epoch, 3))).collect();
+    let mut replayed = 0;
+    while replayed < ROOMS {
+        match bob.news().await {
+            Frame::Event(event) => {
+                let (epoch, seq) = next.get_mut(&event.room).unwrap();
+                assert_eq!(event.seq, Seq(*seq));
+                *seq += 1;
+                // More than the connection's window is on its way.
+                if event.seq.0 % 25 == 0 {
+                    bob.ack(event.room, *epoch, event.seq).await;
+                }
+            }
+            Frame::Replayed(_) => replayed += 1,
+            Frame::Head(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(next.values().all(|(_, next)| *next == 3 + MISSED));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -193,7 +193,8 @@ pub enum Reason {
     /// The server is going away, and said when to come back.
     GoingAway,
     /// Another connection has taken this client's session up. It does not come back by itself: that would drive the
-    /// other one out.
+    /// other one out. Only where it may have been a RESUME of its own, from a connection that it had given up, it logs
+    /// in anew, if it has credentials: that begins another session.
     SessionReplaced,
     /// The server broke the protocol.
     Protocol(String),
